@@ -1,0 +1,1 @@
+"""What published data sets must contain: one TOML file each."""

@@ -1,0 +1,1 @@
+"""Tables: one vocabulary, sources, folds, metadata encoding, class imbalance."""

@@ -1,0 +1,262 @@
+"""Folds that never split a patient, stratified by target and by images per patient.
+
+A group is a patient; a lesion in a source without patients; a record (with its exact copies) in a source without
+either. Groups are dealt one after another, those with melanomas first, each to the fold that has the fewest so far, so
+the result depends on the groups' contents and the seed, never on the order of rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pandas as pd
+
+from ..atomic import atomic_file
+from ..errors import FoldError, TableError
+from .dataset import Dataset
+
+_COPIES = "record and its exact copies"
+
+
+def assign_folds(dataset: Dataset, n_folds: int = 5, *, seed: int = 0, group: str | None = None) -> Dataset:
+    """Give each record a fold, 0 … n_folds − 1.
+
+    Args:
+        dataset: records with targets.
+        n_folds: number of folds, at least 2.
+        seed: another seed gives other folds of the same quality.
+        group: what must stay together. None: the patient, else the lesion, else the record and its exact copies.
+            "patient", "lesion", or a column of the table. "record" splits images of one patient: scores on such folds
+            are too high, and every figure made of them says so.
+
+    Returns:
+        The data set with the columns `fold` (int64) and `grouped_by`. No fold is empty or without positives.
+
+    Raises:
+        FoldError: too few groups or groups with positives, or a group column with holes.
+    """
+    if not isinstance(n_folds, int) or n_folds < 2:
+        raise FoldError(f"n_folds must be a whole number of at least 2. Received: n_folds={n_folds!r}")
+    keys, grouped_by = group_keys(dataset, group)
+    table = pd.DataFrame({"key": keys, "target": dataset.targets}).groupby("key")["target"].agg(["size", "sum"])
+    with_positive = int((table["sum"] > 0).sum())
+    if len(table) < n_folds or with_positive < n_folds:
+        raise FoldError(
+            f"{n_folds} folds need {n_folds} groups, each with a positive record. The data set has {len(table):,} groups "
+            f"({grouped_by}), of which {with_positive:,} have a positive one. Use fewer folds or more data."
+        )
+    fold_of = _deal(table, n_folds, seed)
+    result = dataset.with_columns(fold=keys.map(fold_of).astype("int64"), grouped_by=grouped_by)
+    check_folds(result)
+    return result
+
+
+def group_keys(dataset: Dataset, group: str | None = None) -> tuple[pd.Series, str]:
+    """The group of each record, and the word for it.
+
+    Args:
+        dataset: records.
+        group: as for `assign_folds`.
+
+    Returns:
+        (n,) text keys, unique across sources; and "patient", "lesion", "record", … (several joined by " + ").
+
+    Raises:
+        FoldError: unknown column, or a group column with holes.
+    """
+    frame = dataset.frame
+    column = {"patient": "patient_id", "lesion": "lesion_id"}.get(group or "", group)
+    names = frame["image_name"]
+    if group == "record":
+        return "record/" + names, "record"
+    if column is not None:
+        if column not in frame:
+            raise FoldError(f"There is no column {column!r} to group by. Columns: {', '.join(frame.columns)}.")
+        # Lesion ids have holes in published sets (ISIC 2019): such a record is a group of its own.
+        if column == "lesion_id" and frame[column].notna().any():
+            return _lesions(frame), "lesion"
+        _refuse_holes(frame, column, dataset.name)
+        return frame["source"] + "/" + frame[column].astype(str), group or column
+    parts, words = [], []
+    for source, rows in frame.groupby("source", sort=True, dropna=False):
+        if rows["patient_id"].notna().any():
+            _refuse_holes(rows, "patient_id", str(source))
+            parts.append(rows["source"] + "/patient/" + rows["patient_id"])
+            words.append("patient")
+        elif rows["lesion_id"].notna().any():
+            parts.append(_lesions(rows))
+            words.append("lesion")
+        else:
+            parts.append(_copies(rows))
+            words.append(_COPIES)
+    return pd.concat(parts).sort_index(), " + ".join(dict.fromkeys(words))
+
+
+def check_folds(dataset: Dataset) -> None:
+    """Refuse folds that are empty, lack positives, or split a patient or lesion (unless grouped by record).
+
+    Raises:
+        FoldError: with the folds or groups concerned.
+    """
+    frame = dataset.frame
+    folds = sorted(frame["fold"].unique())
+    if folds != list(range(len(folds))) or len(folds) < 2:
+        raise FoldError(f"Folds must be 0 … n−1 with none empty, at least two. Found: {', '.join(map(str, folds))}.")
+    if dataset.has_target:
+        positives = frame.groupby("fold")["target"].sum()
+        bare = [str(fold) for fold in positives.index[positives == 0]]
+        if bare:
+            raise FoldError(f"Fold {', '.join(bare)} has no positive record, so it cannot be scored. Use fewer folds.")
+    if not str(frame["grouped_by"].iloc[0]).startswith("record"):
+        for column in ("patient_id", "lesion_id"):
+            known = frame[frame[column].notna()]
+            per_group = known.groupby(["source", column])["fold"].nunique()
+            split = per_group.index[per_group > 1]
+            if len(split) and column == "patient_id" or len(split) and known["patient_id"].isna().all():
+                named = ", ".join(str(key) for _, key in split[:5])
+                raise FoldError(f"{len(split):,} values of {column} stand in several folds: {named}. Assign folds anew.")
+
+
+def write_folds(dataset: Dataset, path: str | Path) -> None:
+    """Write `folds.csv`: image_name, patient_id, fold, grouped_by."""
+    frame = dataset.frame
+    if "fold" not in frame:
+        raise FoldError("The data set has no folds. Call assign_folds first.")
+    with atomic_file(path) as part:
+        frame[["image_name", "patient_id", "fold", "grouped_by"]].to_csv(part, index=False, lineterminator="\n")
+
+
+def read_folds(dataset: Dataset, path: str | Path) -> Dataset:
+    """Give a data set the folds of a `folds.csv`, joined by name, checked both ways.
+
+    Raises:
+        FoldError: records without a fold, folds of other records, or folds that `check_folds` refuses.
+        TableError: the file cannot be read.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise TableError(str(path), ["there is no such file"], "write_folds makes it.")
+    table = pd.read_csv(path, dtype={"image_name": str, "patient_id": str})
+    absent = [name for name in ("image_name", "fold") if name not in table]
+    if absent:
+        raise TableError(str(path), [f"column {name} is missing" for name in absent], "Expected image_name, fold.")
+    return _join_folds(dataset, table, path)
+
+
+def read_competition_folds(
+    dataset: Dataset, path: str | Path, n_folds: int = 5, *, on_dropped: str = "error"
+) -> Dataset:
+    """The folds that most 2020 competitors used: 15 shards without shared patients, shard modulo `n_folds`.
+
+    Args:
+        dataset: SIIM-ISIC 2020 training records.
+        path: `image_sizes_and_tfrecord.csv` (image_name, width, height, tfrecord).
+        n_folds: 3, 5 or 15.
+        on_dropped: what to do about the records that the shards leave out as duplicates (tfrecord −1): "error" or "drop".
+
+    Returns:
+        The data set with `fold`, `grouped_by`, `width` and `height`.
+
+    Raises:
+        FoldError: the records differ, or some were left out of the shards and `on_dropped` is "error".
+    """
+    if n_folds not in (3, 5, 15):
+        raise FoldError(f"15 shards give 3, 5 or 15 folds. Received: n_folds={n_folds!r}")
+    if on_dropped not in ("error", "drop"):
+        raise FoldError(f'on_dropped must be "error" or "drop". Received: on_dropped={on_dropped!r}')
+    path = Path(path)
+    if not path.is_file():
+        raise TableError(str(path), ["there is no such file"])
+    table = pd.read_csv(path, dtype={"image_name": str})
+    absent = [name for name in ("image_name", "tfrecord", "width", "height") if name not in table]
+    if absent:
+        raise TableError(str(path), [f"column {name} is missing" for name in absent])
+    inside = table["image_name"].isin(dataset.frame["image_name"])
+    left_out = set(table.loc[inside & (table["tfrecord"] < 0), "image_name"])
+    if left_out and on_dropped == "error":
+        raise FoldError(
+            f"{len(left_out):,} records are in no shard (duplicates, tfrecord −1), e.g. {min(left_out)}. "
+            'on_dropped="drop" leaves them out.'
+        )
+    kept = dataset.select(~dataset.frame["image_name"].isin(left_out).to_numpy())
+    table = table[inside & (table["tfrecord"] >= 0)]
+    table = table.assign(fold=table["tfrecord"] % n_folds, grouped_by="patient").drop(columns="tfrecord")
+    return _join_folds(kept, table, path)
+
+
+def _join_folds(dataset: Dataset, table: pd.DataFrame, path: Path) -> Dataset:
+    names = dataset.frame["image_name"]
+    without_fold = names[~names.isin(table["image_name"])]
+    strangers = table.loc[~table["image_name"].isin(names), "image_name"]
+    twice = table.loc[table["image_name"].duplicated(), "image_name"]
+    for found, what in (
+        (without_fold, "records of the data set have no fold in the file"),
+        (strangers, "records of the file are not in the data set"),
+        (twice, "records stand twice in the file"),
+    ):
+        if len(found):
+            raise FoldError(f"{path}: {len(found):,} {what}, e.g. {', '.join(map(str, found[:5]))}.")
+    folds = pd.to_numeric(table["fold"], errors="coerce")
+    if folds.isna().any() or (folds % 1 != 0).any():
+        raise FoldError(f"{path}: fold must be a whole number. Found: {table.loc[folds.isna(), 'fold'].iloc[:1].tolist()}")
+    table = table.assign(fold=folds.astype("int64")).set_index("image_name").loc[names]
+    grouped_by = table["grouped_by"].iloc[0] if "grouped_by" in table else group_keys(dataset)[1]
+    extra = {name: table[name].to_numpy() for name in ("width", "height") if name in table}
+    result = dataset.with_columns(fold=table["fold"].to_numpy(), grouped_by=grouped_by, **extra)
+    check_folds(result)
+    return result
+
+
+def _deal(table: pd.DataFrame, n_folds: int, seed: int) -> dict[str, int]:
+    """Deal groups (index key; columns size, sum of targets) to folds, the fullest strata first."""
+    rows = [
+        (int(positives), int(size).bit_length(), hashlib.sha256(f"{seed}/{key}".encode()).hexdigest(), key, int(size))
+        for key, size, positives in zip(table.index, table["size"], table["sum"], strict=True)
+    ]
+    rows.sort(key=lambda row: (-row[0], -row[1], row[2]))
+    positives_in, records_in = [0] * n_folds, [0] * n_folds
+    strata: dict[tuple[bool, int], list[int]] = {}
+    fold_of: dict[str, int] = {}
+    for positives, size_class, digest, key, size in rows:
+        # A stratum: groups of about one number of images (powers of two), with or without positives.
+        groups_in = strata.setdefault((positives > 0, size_class), [0] * n_folds)
+        start = int(digest[:8], 16)
+        fold = min(
+            range(n_folds),
+            key=lambda f: (
+                positives_in[f] if positives else 0,
+                groups_in[f],
+                records_in[f],
+                (start + f) % n_folds,
+            ),
+        )
+        fold_of[key] = fold
+        positives_in[fold] += positives
+        records_in[fold] += size
+        groups_in[fold] += 1
+    return fold_of
+
+
+def _lesions(rows: pd.DataFrame) -> pd.Series:
+    alone = rows["source"] + "/record/" + rows["image_name"]
+    return (rows["source"] + "/lesion/" + rows["lesion_id"]).fillna(alone)
+
+
+def _refuse_holes(rows: pd.DataFrame, column: str, where: str) -> None:
+    holes = rows.loc[rows[column].isna(), "image_name"]
+    if len(holes):
+        raise FoldError(
+            f"{where}: {len(holes):,} of {len(rows):,} records have no {column}, e.g. {', '.join(holes[:5])}. "
+            "Fill the column, leave these records out with select(), or group by another column."
+        )
+
+
+def _copies(rows: pd.DataFrame) -> pd.Series:
+    """Key by content where two files have one size; reading only those keeps it cheap."""
+    keys = rows["source"] + "/record/" + rows["image_name"]
+    files = rows["path"].dropna()
+    sizes = files.map(lambda path: Path(path).stat().st_size)
+    for index in sizes.index[sizes.duplicated(keep=False)]:
+        keys[index] = "content/" + hashlib.sha256(Path(files[index]).read_bytes()).hexdigest()
+    return keys
