@@ -1,0 +1,1 @@
+"""Running independent tasks, each in a process of its own."""

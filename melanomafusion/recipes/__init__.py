@@ -1,0 +1,1 @@
+"""Recipes: what to build and how to train it, as plain frozen fields."""

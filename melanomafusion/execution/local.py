@@ -1,0 +1,102 @@
+"""Run tasks one after another on this machine, each in a fresh Python process.
+
+A process per fold: Keras keeps memory of every model a process has trained. Nothing is pickled: a task is the name of a
+function and plain JSON arguments, so it works from scripts, notebooks and the shell alike.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .. import errors
+from ..errors import MelanomaFusionError, RunError
+
+Event = dict[str, Any]
+_LAST_LINES = 15
+
+
+@dataclass(frozen=True)
+class Task:
+    """One call in a process of its own.
+
+    Attributes:
+        name: for messages.
+        function: "package.module:function"; it is called with `on_event` and the arguments.
+        arguments: JSON values.
+        log: file that receives everything the process prints.
+    """
+
+    name: str
+    function: str
+    arguments: dict[str, Any]
+    log: Path
+
+
+def run_task(task: Task, on_event: Callable[[Event], None] | None = None) -> Any:
+    """Run one task and wait for it.
+
+    Args:
+        task: what to run.
+        on_event: called with each event that the task reports.
+
+    Returns:
+        The task's result (a JSON value).
+
+    Raises:
+        MelanomaFusionError: what the task raised.
+        RunError: the process died otherwise; names its log and shows its last lines.
+    """
+    task.log.parent.mkdir(parents=True, exist_ok=True)
+    call = json.dumps({"function": task.function, "arguments": task.arguments})
+    result: Any = None
+    failure: Event | None = None
+    finished = False
+    environment = {"TF_CPP_MIN_LOG_LEVEL": "2", **os.environ}
+    with task.log.open("w", encoding="utf-8") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "melanomafusion.execution.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            encoding="utf-8",
+            env=environment,
+        )
+        assert process.stdin and process.stdout
+        try:
+            process.stdin.write(call)
+            process.stdin.close()
+            for line in process.stdout:
+                event = json.loads(line)
+                if event["kind"] == "result":
+                    result, finished = event["value"], True
+                elif event["kind"] == "error":
+                    failure = event
+                elif on_event:
+                    on_event(event)
+            code = process.wait()
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+        finally:
+            process.stdout.close()
+    if failure is not None:
+        raise _known_error(failure["type"])(failure["message"])
+    if code != 0 or not finished:
+        tail = "\n".join(task.log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LAST_LINES:])
+        raise RunError(f"{task.name} ended with exit code {code}. The end of {task.log}:\n{tail}")
+    return result
+
+
+def _known_error(name: str) -> Callable[[str], MelanomaFusionError]:
+    kind = getattr(errors, name, RunError)
+    # A table error's message already holds its problems; it is handed on as it stands.
+    return RunError if kind is errors.TableError else kind

@@ -1,0 +1,34 @@
+"""The process side of a task: read the call from standard input, report events as lines of JSON."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+from typing import Any
+
+from ..errors import MelanomaFusionError
+
+
+def main() -> int:
+    """Run one task; standard output carries events only, everything printed goes to standard error."""
+    events = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", buffering=1)
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+
+    def report(event: dict[str, Any]) -> None:
+        events.write(json.dumps(event) + "\n")
+
+    call = json.loads(sys.stdin.read())
+    module, _, name = call["function"].partition(":")
+    try:
+        value = getattr(importlib.import_module(module), name)(on_event=report, **call["arguments"])
+    except MelanomaFusionError as error:
+        report({"kind": "error", "type": type(error).__name__, "message": str(error)})
+        return 1
+    report({"kind": "result", "value": value})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,77 @@
+"""Pretrained weights of a backbone: ImageNet by download, a file, or none. A wrong file never loads in part."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+
+import keras
+
+from ..errors import RecipeError, WeightsError
+from .backbones import Backbone
+
+
+def load_backbone(backbone: Backbone, input_shape: tuple[int, int, int], weights: str | Path | None) -> keras.Model:
+    """Build the Keras application of a backbone with its weights.
+
+    Args:
+        backbone: table row.
+        input_shape: (H, H, 3).
+        weights: "imagenet" (downloaded by Keras into its cache), None (random), or a file written by
+            `save_weights` of `keras.applications.X(include_top=False, pooling="avg")`.
+
+    Raises:
+        WeightsError: the download cannot be had, the file is missing, or it belongs to another network.
+    """
+    if weights is None:
+        return _random(backbone, input_shape)
+    if weights == "imagenet":
+        return _imagenet(backbone, input_shape)
+    path = Path(weights)
+    if not path.is_file():
+        raise WeightsError(f'There is no weights file {path}. Expected "imagenet", None or a .weights.h5 file.')
+    application = _random(backbone, input_shape)
+    try:
+        # Keras only warns where a layer finds nothing in the file and stays random: here that is an error.
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            application.load_weights(os.fspath(path))
+    except (ValueError, KeyError, OSError, UserWarning, TypeError) as error:
+        raise WeightsError(
+            f"{path} does not hold the weights of {backbone.name} (include_top=False, pooling=\"avg\"): "
+            f"{_reason(error)}. Use a file of that very backbone, or weights=None."
+        ) from None
+    return application
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UserWarning):
+        return "some layers of the network are not in the file"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    shapes = [line for line in lines if "shape" in line]
+    return (shapes or lines or [type(error).__name__])[0].rstrip(".")[:200]
+
+
+def _random(backbone: Backbone, input_shape: tuple[int, int, int]) -> keras.Model:
+    try:
+        return backbone.constructor(input_shape=input_shape, weights=None)
+    except ValueError as error:  # InceptionV3 wants at least 75 pixels
+        raise RecipeError(f"{backbone.name} cannot be built for images of {input_shape[0]} pixels: {error}") from None
+
+
+def _imagenet(backbone: Backbone, input_shape: tuple[int, int, int]) -> keras.Model:
+    try:
+        return backbone.constructor(input_shape=input_shape, weights="imagenet")
+    except RecipeError:
+        raise
+    except (OSError, ValueError) as error:
+        reason: Exception = error
+    except Exception as error:  # Keras wraps every failed download in a plain Exception
+        if type(error) is not Exception:
+            raise
+        reason = error
+    raise WeightsError(
+        f"The ImageNet weights of {backbone.name} could not be downloaded: {reason}. "
+        "With a network, try again; without one, give a file (weights=\"path.weights.h5\") or weights=None."
+    ) from None

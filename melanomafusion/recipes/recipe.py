@@ -1,0 +1,273 @@
+"""The vocabulary of a training run: `Recipe` and its `Stage`s. Plain fields, JSON both ways, unknown keys refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import typing
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ..errors import RecipeError
+
+Monitor = Literal["val_auc", "val_average_precision", "val_loss"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of training.
+
+    Attributes:
+        trainable: "head" (the backbone frozen), "all", or "top" (the upper part of the backbone).
+        epochs: at most this many.
+        learning_rate: of everything but the backbone.
+        backbone_learning_rate: of the backbone; the same where None.
+        top_share: share of the backbone's layers that "top" trains, counted from the output.
+        optimizer: "adam", "adamw", "rmsprop" or "sgd".
+        weight_decay: for "adamw".
+        schedule: "plateau" (cut the rate when the monitor stops improving), "cosine" (to zero at the end, after
+            `warmup_epochs` of linear rise) or "constant".
+        warmup_epochs: of "cosine"; may be a fraction.
+        plateau_factor: the rate is multiplied by it.
+        plateau_patience: epochs without improvement before that.
+        early_stopping_patience: epochs without improvement before the stage ends; None to run all epochs.
+    """
+
+    trainable: Literal["head", "all", "top"] = "all"
+    epochs: int = 10
+    learning_rate: float = 1e-3
+    backbone_learning_rate: float | None = None
+    top_share: float = 0.3
+    optimizer: Literal["adam", "adamw", "rmsprop", "sgd"] = "adam"
+    weight_decay: float = 0.0
+    schedule: Literal["plateau", "cosine", "constant"] = "plateau"
+    warmup_epochs: float = 0.0
+    plateau_factor: float = 0.3
+    plateau_patience: int = 2
+    early_stopping_patience: int | None = 6
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What to build and how to train it. Frozen; `replace` gives another one.
+
+    Attributes:
+        name: for tables, plots and run folders.
+        backbone: name from `list_backbones()`.
+        image_size: side in pixels.
+        fusion: "concat", "image" or "metadata".
+        weights: of the backbone: "imagenet", None or a file.
+        metadata_features: names from `list_features()`.
+        metadata_units: widths of the metadata branch.
+        metadata_dropout: probability that a field is shown as missing in training.
+        dropout: rate on the metadata branch and before the head.
+        classes: diagnoses of a multi-class model (at least three); empty for a binary model of `target`.
+        positive_classes: diagnoses whose probability is the score of a multi-class model.
+        imbalance: "class_weight" (sample weights of mean 1), "oversample" or "none".
+        oversample_to: share of positives in an epoch, for "oversample".
+        loss: "bce" or "focal" (binary), "categorical" (multi-class).
+        label_smoothing: 0 … 1.
+        focal_gamma: of "focal".
+        stages: one after another; the weights of the best epoch go on to the next.
+        freeze_batch_norm: keep the backbone's batch-norm statistics and scales (right for small batches).
+        monitor: what the best epoch, the plateau and early stopping look at, on the inner validation split.
+        validation_fraction: share of the training patients for that split.
+        augmentation: "light" or "none".
+        tta: views averaged at prediction: 1, or 8 (turns and mirrorings).
+        batch_size: records.
+        precision: "auto" (mixed where a GPU is), "float32" or "mixed_float16".
+        seed: of weights, order, augmentation and the inner split.
+    """
+
+    name: str
+    backbone: str = "efficientnet_b4"
+    image_size: int = 380
+    fusion: str = "concat"
+    weights: str | None = "imagenet"
+    metadata_features: tuple[str, ...] = ("sex", "age", "site")
+    metadata_units: tuple[int, ...] = (64, 32)
+    metadata_dropout: float = 0.1
+    dropout: float = 0.3
+    classes: tuple[str, ...] = ()
+    positive_classes: tuple[str, ...] = ("melanoma",)
+    imbalance: Literal["class_weight", "oversample", "none"] = "class_weight"
+    oversample_to: float = 0.2
+    loss: Literal["bce", "focal", "categorical"] = "bce"
+    label_smoothing: float = 0.0
+    focal_gamma: float = 2.0
+    stages: tuple[Stage, ...] = field(default_factory=lambda: (Stage(),))
+    freeze_batch_norm: bool = True
+    monitor: Monitor = "val_auc"
+    validation_fraction: float = 0.15
+    augmentation: str = "light"
+    tta: Literal[1, 8] = 8
+    batch_size: int = 32
+    precision: Literal["auto", "float32", "mixed_float16"] = "auto"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "stages", tuple(_to_stage(stage) for stage in self.stages))
+        for name in ("metadata_features", "metadata_units", "classes", "positive_classes"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        problems = _problems(self)
+        if problems:
+            raise RecipeError(f"Recipe {self.name!r} cannot work:\n" + "\n".join(f"  {line}" for line in problems))
+
+    @property
+    def uses_images(self) -> bool:
+        """Whether the model has an image branch."""
+        return self.fusion != "metadata"
+
+    @property
+    def uses_metadata(self) -> bool:
+        """Whether the model has a metadata branch."""
+        return self.fusion != "image"
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of all stages together."""
+        return sum(stage.epochs for stage in self.stages)
+
+    def replace(self, **changes: Any) -> Recipe:
+        """The recipe with some fields changed.
+
+        `epochs=3` is understood too: it limits every stage to that many.
+
+        Raises:
+            RecipeError: an unknown key, or a value that cannot work.
+        """
+        epochs = changes.pop("epochs", None)
+        if epochs is not None:
+            stages = [_to_stage(stage) for stage in changes.get("stages", self.stages)]
+            if not isinstance(epochs, int) or epochs < 1:
+                raise RecipeError(f"epochs must be a whole number of at least 1. Received: epochs={epochs!r}")
+            changes["stages"] = tuple(dataclasses.replace(s, epochs=min(s.epochs, epochs)) for s in stages)
+        return Recipe.from_dict({**self.to_dict(), **changes})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, lists for tuples."""
+        result: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        return result
+
+    def to_json(self) -> str:
+        """All fields as JSON text."""
+        return json.dumps(self.to_dict(), indent=2) + "\n"
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> Recipe:
+        """Make a recipe of plain values.
+
+        Raises:
+            RecipeError: an unknown key (with the nearest known one), or a value that cannot work.
+        """
+        _refuse_unknown(cls, content, "recipe")
+        if "name" not in content:
+            raise RecipeError("A recipe needs a name.")
+        return cls(**content)
+
+    @classmethod
+    def from_json(cls, text: str) -> Recipe:
+        """Read what `to_json` wrote.
+
+        Raises:
+            RecipeError: not JSON, an unknown key, or a value that cannot work.
+        """
+        try:
+            content = json.loads(text)
+        except ValueError as error:
+            raise RecipeError(f"Not a recipe in JSON: {error}") from None
+        if not isinstance(content, dict):
+            raise RecipeError(f"A recipe is a JSON object. Received: {type(content).__name__}")
+        return cls.from_dict(content)
+
+
+def _to_stage(stage: Stage | dict[str, Any]) -> Stage:
+    if isinstance(stage, Stage):
+        return stage
+    if not isinstance(stage, dict):
+        raise RecipeError(f"A stage is an object of its fields. Received: {stage!r}")
+    _refuse_unknown(Stage, stage, "stage")
+    return Stage(**stage)
+
+
+def _refuse_unknown(kind: type, content: dict[str, Any], word: str) -> None:
+    known = [f.name for f in dataclasses.fields(kind)]
+    problems = []
+    for key in content:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            problems.append(f"  {key}" + (f" (did you mean {near[0]}?)" if near else ""))
+    if problems:
+        raise RecipeError(f"Unknown key of a {word}:\n" + "\n".join(problems) + f"\nKnown: {', '.join(known)}")
+
+
+def _problems(recipe: Recipe) -> list[str]:
+    """Every field that cannot work, in words; types first, because the rest compares values."""
+    problems = _wrong_types(recipe, "")
+    for number, stage in enumerate(recipe.stages, start=1):
+        problems += _wrong_types(stage, f"stage {number}: ")
+    if problems:
+        return problems
+    checks = [
+        (bool(recipe.stages), "stages: at least one"),
+        (recipe.image_size >= 32, f"image_size={recipe.image_size}: at least 32"),
+        (recipe.batch_size >= 1, f"batch_size={recipe.batch_size}: at least 1"),
+        (0 <= recipe.metadata_dropout < 1, f"metadata_dropout={recipe.metadata_dropout}: 0 ≤ rate < 1"),
+        (0 <= recipe.dropout < 1, f"dropout={recipe.dropout}: 0 ≤ rate < 1"),
+        (0 < recipe.oversample_to < 1, f"oversample_to={recipe.oversample_to}: between 0 and 1"),
+        (0 <= recipe.label_smoothing < 1, f"label_smoothing={recipe.label_smoothing}: 0 ≤ smoothing < 1"),
+        (0 < recipe.validation_fraction <= 0.5, f"validation_fraction={recipe.validation_fraction}: above 0, up to 0.5"),
+        (len(recipe.classes) != 1 and len(recipe.classes) != 2, "classes: none (binary) or at least three"),
+        (bool(recipe.classes) == (recipe.loss == "categorical"), 'loss "categorical" goes with classes, and only then'),
+        (not recipe.classes or set(recipe.positive_classes) <= set(recipe.classes), "positive_classes: among classes"),
+        (not recipe.classes or recipe.imbalance != "oversample", 'imbalance "oversample" is for binary models'),
+        (
+            not (recipe.uses_images and recipe.weights is None and recipe.freeze_batch_norm),
+            "weights=None with freeze_batch_norm=True: untrained batch norm would stay frozen; set it to False",
+        ),
+    ]
+    for number, stage in enumerate(recipe.stages, start=1):
+        checks += [
+            (stage.epochs >= 1, f"stage {number}: epochs={stage.epochs}: at least 1"),
+            (stage.learning_rate > 0, f"stage {number}: learning_rate={stage.learning_rate}: above 0"),
+            ((stage.backbone_learning_rate or 1) > 0, f"stage {number}: backbone_learning_rate: above 0"),
+            (0 < stage.plateau_factor < 1, f"stage {number}: plateau_factor={stage.plateau_factor}: between 0 and 1"),
+            (0 < stage.top_share <= 1, f"stage {number}: top_share={stage.top_share}: above 0, up to 1"),
+            (stage.warmup_epochs < stage.epochs, f"stage {number}: warmup_epochs must be fewer than epochs"),
+            (
+                stage.weight_decay == 0 or stage.optimizer == "adamw",
+                f'stage {number}: weight_decay goes with optimizer "adamw"',
+            ),
+        ]
+    return [message for fine, message in checks if not fine]
+
+
+def _wrong_types(value: Any, prefix: str) -> list[str]:
+    hints = typing.get_type_hints(type(value))
+    return [
+        f"{prefix}{f.name}={getattr(value, f.name)!r}: expected {_word(hints[f.name])}"
+        for f in dataclasses.fields(value)
+        if not _fits(getattr(value, f.name), hints[f.name])
+    ]
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    origin = typing.get_origin(hint)
+    if origin is Literal:
+        return value in typing.get_args(hint) and not isinstance(value, bool)
+    if origin is tuple:
+        return isinstance(value, tuple) and all(_fits(item, typing.get_args(hint)[0]) for item in value)
+    if origin is not None:  # a union such as str | None
+        return any(_fits(value, option) for option in typing.get_args(hint))
+    if hint is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, hint)
+
+
+def _word(hint: Any) -> str:
+    if typing.get_origin(hint) is Literal:
+        return "one of " + ", ".join(map(repr, typing.get_args(hint)))
+    return getattr(hint, "__name__", str(hint)) if typing.get_origin(hint) is None else str(hint)
