@@ -1,1 +1,54 @@
-"""x"""
+"""Learn from skin-lesion images together with patient metadata: join, fold, fuse, ensemble, score honestly.
+
+Public names are loaded when first used, so `import melanomafusion` is quick and loads neither TensorFlow nor pandas.
+"""
+
+from importlib import import_module
+from typing import Any
+
+_HOMES = {
+    "melanomafusion.data.dataset": ("Dataset",),
+    "melanomafusion.data.folds": ("assign_folds", "read_competition_folds", "read_folds", "write_folds"),
+    "melanomafusion.data.imbalance": ("class_weights", "imbalance_report"),
+    "melanomafusion.data.manifest": ("list_manifests", "verify"),
+    "melanomafusion.data.metadata": ("MetadataEncoder", "list_features"),
+    "melanomafusion.data.sources.csv_table": ("load_csv",),
+    "melanomafusion.data.sources.ham10000": ("load_ham10000",),
+    "melanomafusion.data.sources.image_folders": ("load_image_folders",),
+    "melanomafusion.data.sources.isic_2019": ("load_isic_2019",),
+    "melanomafusion.data.sources.siim_isic_2020": ("load_siim_isic_2020",),
+    "melanomafusion.deploy.bundle": ("Bundle",),
+    "melanomafusion.ensemble.averages": ("MeanEnsemble", "RankMeanEnsemble", "rank_scores"),
+    "melanomafusion.errors": ("MelanomaFusionError",),
+    "melanomafusion.evaluation.intervals": ("auc_difference", "auc_interval"),
+    "melanomafusion.evaluation.metrics": ("average_precision", "roc_auc", "threshold_metrics"),
+    "melanomafusion.evaluation.plots": ("plot_history", "plot_roc", "save_figure"),
+    "melanomafusion.images.pipeline": ("inference_pipeline", "training_pipeline"),
+    "melanomafusion.images.spec": ("ImageSpec",),
+    "melanomafusion.models.backbones": ("list_backbones",),
+    "melanomafusion.models.fusion_model": ("build_fusion_model",),
+    "melanomafusion.notice": ("NOT_A_MEDICAL_DEVICE",),
+    "melanomafusion.predictions": ("Predictions",),
+    "melanomafusion.recipes.catalogue": ("get_recipe", "list_recipes"),
+    "melanomafusion.recipes.recipe": ("Recipe", "Stage"),
+    "melanomafusion.training.cross_validation": ("cross_validate", "predict_run"),
+    "melanomafusion.training.fit": ("fit_fold",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__version__ = "0.1.0"
+__all__ = sorted(_HOME_OF)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'melanomafusion' has no attribute {name!r}")
+    value = getattr(import_module(_HOME_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]
+
+

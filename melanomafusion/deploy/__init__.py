@@ -1,0 +1,1 @@
+"""From a trained fold to something that predicts."""

@@ -1,0 +1,1 @@
+"""Ensembles of predictions, joined by image name. No TensorFlow."""

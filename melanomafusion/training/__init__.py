@@ -1,0 +1,1 @@
+"""Training: a fold, its stages and callbacks, and the whole of a cross-validated run."""

@@ -1,0 +1,90 @@
+"""Plots: axes in, axes out; legible in print and to the colour-blind. Image-level splits are named on the figure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ..atomic import atomic_file
+from ..predictions import Predictions
+from .metrics import roc_auc
+
+# Okabe and Ito 2008: told apart by the colour-blind.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_LINES = ("-", "--", "-.", ":")
+
+
+def plot_roc(members: Mapping[str, Predictions], *, ax: Axes | None = None) -> Axes:
+    """ROC curves with their AUC.
+
+    Args:
+        members: name → oof or held_out predictions.
+        ax: axes to draw on; new ones without it.
+    """
+    ax = ax or Figure(figsize=(5.2, 5.0), layout="constrained").add_subplot()
+    for i, (name, member) in enumerate(members.items()):
+        order = np.argsort(-member.scores, kind="stable")
+        target, score = member.targets[order], member.scores[order]
+        last = np.append(np.flatnonzero(np.diff(score)), len(score) - 1)
+        hits = np.concatenate([[0], np.cumsum(target)[last] / target.sum()])
+        false = np.concatenate([[0], np.cumsum(1 - target)[last] / (1 - target).sum()])
+        label = f"{name}: AUC {roc_auc(member.targets, member.scores):.3f}"
+        ax.plot(false, hits, _LINES[i % 4], color=COLOURS[i % len(COLOURS)], label=label, linewidth=1.6)
+    ax.plot([0, 1], [0, 1], color="0.7", linewidth=0.8)
+    ax.set(xlabel="False positive rate (1 − specificity)", ylabel="True positive rate (sensitivity)", aspect="equal")
+    ax.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
+    ax.legend(loc="lower right", frameon=False)
+    first = next(iter(members.values()))
+    _title(ax, f"{len(first):,} records, {int(first.targets.sum()):,} positive", first.grouped_by)
+    return ax
+
+
+def plot_history(history: pd.DataFrame, *, title: str = "", figure: Figure | None = None) -> Figure:
+    """Loss, AUC, average precision, accuracy, precision and recall, F1 and learning rate by epoch, a line per fold.
+
+    Args:
+        history: rows of `history.csv`: fold, stage, epoch, learning_rate, loss, auc, …, val_loss, val_auc, …
+        title: of the figure.
+        figure: to draw on; a new one without it.
+    """
+    figure = figure or Figure(figsize=(11, 5.6), layout="constrained")
+    grid = figure.subplots(2, 4, sharex=True).ravel()
+    panels = ("loss", "auc", "average_precision", "accuracy", "precision", "recall", "f1", "learning_rate")
+    for ax, column in zip(grid, panels, strict=True):
+        for i, (_, rows) in enumerate(history.groupby("fold")):
+            colour = COLOURS[i % len(COLOURS)]
+            if f"val_{column}" in rows:
+                ax.plot(rows["epoch"], rows[f"val_{column}"], color=colour, linewidth=1.5, marker="o", markersize=2.5)
+                ax.plot(rows["epoch"], rows[column], color=colour, linewidth=0.9, linestyle=":")
+            else:
+                ax.plot(rows["epoch"], rows[column], color=colour, linewidth=1.5)
+        ax.set_title(column.replace("_", " "), fontsize=10)
+        ax.grid(color="0.92", linewidth=0.6)
+        if column == "learning_rate":
+            ax.set_yscale("log")
+    for ax in grid[4:]:
+        ax.set_xlabel("epoch")
+        ax.xaxis.get_major_locator().set_params(integer=True)
+    folds = ", ".join(str(fold) for fold in sorted(history["fold"].unique()))
+    head = f"{title}: " if title else ""
+    figure.suptitle(f"{head}inner validation (solid) and training (dotted), a colour for each fold ({folds})", fontsize=11)
+    return figure
+
+
+def save_figure(figure: Figure | Any, path: str | Path) -> None:
+    """Write a figure (or the figure of some axes) as PNG at 150 dpi, whole or not at all."""
+    figure = figure.figure if isinstance(figure, Axes) else figure
+    with atomic_file(path) as part:
+        figure.savefig(part, dpi=150, format="png")
+
+
+def _title(ax: Axes, text: str, grouped_by: str | None) -> None:
+    if grouped_by and grouped_by.startswith("record"):
+        text += f"\nimage-level split (grouped by {grouped_by}): may be too high"
+    ax.set_title(text, fontsize=10)

@@ -1,0 +1,187 @@
+"""What happens at the end of each epoch: exact scores, the best weights, the learning rate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from ..evaluation.metrics import average_precision, roc_auc, threshold_metrics
+from ..images.pipeline import EpochCounter
+
+# Whether a monitor is better when higher; `mode` is given to Keras explicitly everywhere.
+MODES = {"val_auc": "max", "val_average_precision": "max", "val_loss": "min"}
+
+
+class SeenScores(keras.metrics.Metric):
+    """Keeps the logits and labels of all training records of an epoch, so that its AUC is exact rather than binned."""
+
+    def __init__(self, records: int, outputs: int) -> None:
+        super().__init__(name="seen")
+        self.records = records
+        self.logits = self.add_weight(shape=(records, outputs), initializer="zeros", name="logits")
+        self.labels = self.add_weight(shape=(records, outputs), initializer="zeros", name="labels")
+        self.position = self.add_weight(shape=(), initializer="zeros", dtype="int32", name="position")
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Append a batch."""
+        del sample_weight
+        position = tf.convert_to_tensor(self.position)
+        rows = (position + tf.range(tf.shape(y_pred)[0]))[:, None]
+        for store, values in ((self.logits, y_pred), (self.labels, y_true)):
+            store.assign(tf.tensor_scatter_nd_update(tf.convert_to_tensor(store), rows, tf.cast(values, tf.float32)))
+        self.position.assign(position + tf.shape(y_pred)[0])
+
+    def result(self) -> Any:
+        """Share of the records seen."""
+        return tf.cast(tf.convert_to_tensor(self.position), tf.float32) / self.records
+
+    def seen(self) -> tuple[np.ndarray, np.ndarray]:
+        """Logits and labels seen so far, (n, outputs) each."""
+        count = int(self.position.numpy())
+        return np.asarray(self.logits)[:count], np.asarray(self.labels)[:count]
+
+
+class EpochScores(keras.callbacks.Callback):
+    """Writes the exact scores of the epoch into Keras's logs; must come first among the callbacks.
+
+    Training scores are those of the batches as they passed (with augmentation and dropout); validation scores are of the
+    inner validation split, unweighted, so the two losses are not on one scale where training is weighted.
+
+    Args:
+        seen: metric that the model was compiled with.
+        validation: (inputs, label) pipeline of the inner validation split, in order.
+        labels: (n, 1) or (n, k) its labels.
+        to_scores: logits (n, k) → scores (n,).
+        loss: Keras loss of logits.
+        counter: epoch counter of the training pipeline.
+        history: rows are added to it.
+        stage: number, from 1.
+        on_epoch: called with each row.
+    """
+
+    def __init__(
+        self,
+        *,
+        seen: SeenScores,
+        validation: tf.data.Dataset,
+        labels: np.ndarray,
+        to_scores: Callable[[np.ndarray], np.ndarray],
+        is_positive: Callable[[np.ndarray], np.ndarray],
+        loss: keras.losses.Loss,
+        counter: EpochCounter,
+        history: list[dict[str, Any]],
+        stage: int,
+        on_epoch: Callable[[dict[str, Any]], None],
+    ) -> None:
+        super().__init__()
+        self.seen, self.validation, self.labels = seen, validation, labels
+        self.to_scores, self.is_positive, self.loss = to_scores, is_positive, loss
+        self.counter, self.history, self.stage, self.on_epoch = counter, history, stage, on_epoch
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Order and chance of the epoch follow from its number."""
+        self.counter.epoch = epoch
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Score training and validation, and hand the row on."""
+        logs = {} if logs is None else logs
+        seen_logits, seen_labels = self.seen.seen()
+        logits = np.asarray(self.model.predict(self.validation, verbose=0), dtype="float32")
+        row: dict[str, Any] = {
+            "stage": self.stage,
+            "epoch": epoch + 1,
+            "learning_rate": float(self.model.optimizer.learning_rate.numpy()),
+            "loss": float(logs["loss"]),
+            **_scores(self.is_positive(seen_labels), self.to_scores(seen_logits), ""),
+            "val_loss": float(self.loss(self.labels, logits)),
+            **_scores(self.is_positive(self.labels), self.to_scores(logits), "val_"),
+        }
+        logs.update({key: value for key, value in row.items() if key not in ("stage", "epoch")})
+        if not math.isfinite(row["loss"]):
+            self.model.stop_training = True
+        self.history.append(row)
+        self.on_epoch(row)
+
+
+def _scores(targets: np.ndarray, scores: np.ndarray, prefix: str) -> dict[str, float]:
+    finite = np.isfinite(scores).all()
+    both = targets.min() != targets.max()
+    values: dict[str, float] = {
+        "auc": roc_auc(targets, scores) if both and finite else math.nan,
+        "average_precision": average_precision(targets, scores) if both and finite else math.nan,
+    }
+    if finite:
+        values |= threshold_metrics(targets, scores)
+    return {prefix + name: value for name, value in values.items()}
+
+
+class BestEpoch(keras.callbacks.Callback):
+    """Remembers the weights of the best epoch, over all stages.
+
+    Args:
+        monitor: key of `MODES`.
+    """
+
+    def __init__(self, monitor: str) -> None:
+        super().__init__()
+        self.monitor, self.sign = monitor, 1.0 if MODES[monitor] == "max" else -1.0
+        self.value, self.epoch = -math.inf, 0
+        self.weights: list[np.ndarray] | None = None
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Keep the weights if this epoch is better than every one before."""
+        value = self.sign * float((logs or {})[self.monitor])
+        if value > self.value:
+            self.value, self.epoch, self.weights = value, epoch + 1, self.model.get_weights()
+
+    def restore(self, model: keras.Model) -> None:
+        """Put the best weights back."""
+        if self.weights is not None:
+            model.set_weights(self.weights)
+
+
+class WarmupCosine(keras.callbacks.Callback):
+    """Linear rise of the learning rate, then half a cosine to zero, set before each batch.
+
+    Args:
+        peak: rate at the end of the warm-up.
+        steps: batches of the stage.
+        warmup_steps: batches of the rise.
+    """
+
+    def __init__(self, peak: float, steps: int, warmup_steps: int) -> None:
+        super().__init__()
+        self.peak, self.steps, self.warmup_steps, self.step = peak, steps, warmup_steps, 0
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """Set the rate of this batch."""
+        if self.step < self.warmup_steps:
+            rate = self.peak * (self.step + 1) / self.warmup_steps
+        else:
+            done = (self.step - self.warmup_steps) / max(1, self.steps - self.warmup_steps)
+            rate = self.peak * 0.5 * (1.0 + math.cos(math.pi * done))
+        self.model.optimizer.learning_rate = rate
+        self.step += 1
+
+
+class BatchProgress(keras.callbacks.Callback):
+    """Reports progress within an epoch, at most about forty times.
+
+    Args:
+        steps: batches of an epoch.
+        on_event: called with a "batch" event.
+    """
+
+    def __init__(self, steps: int, on_event: Callable[[dict[str, Any]], None]) -> None:
+        super().__init__()
+        self.steps, self.every, self.on_event = steps, max(1, steps // 40), on_event
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Report now and then."""
+        if (batch + 1) % self.every == 0:
+            self.on_event({"kind": "batch", "done": batch + 1, "total": self.steps})

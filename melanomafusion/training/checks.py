@@ -1,0 +1,73 @@
+"""Set-up that cannot work fails here, before the first epoch."""
+
+from __future__ import annotations
+
+from ..data.dataset import Dataset
+from ..data.folds import assign_folds, check_folds
+from ..data.metadata import MetadataEncoder
+from ..errors import FoldError, RunError
+from ..recipes.recipe import Recipe
+
+
+def check_run(recipe: Recipe, dataset: Dataset, folds: list[int] | None = None) -> list[int]:
+    """Check a recipe against the data it is to be trained on.
+
+    Returns:
+        The folds to train.
+
+    Raises:
+        RunError, FoldError, MetadataError: what does not fit, and what to do.
+    """
+    frame = dataset.frame
+    if "fold" not in frame:
+        raise FoldError("The data set has no folds. Call assign_folds or read_folds first.")
+    if not dataset.has_target:
+        raise RunError("Training needs a target for every record. Is it a test split?")
+    check_folds(dataset)
+    known = sorted(int(fold) for fold in frame["fold"].unique())
+    wanted = known if folds is None else list(dict.fromkeys(folds))
+    strange = [fold for fold in wanted if fold not in known]
+    if strange or not wanted:
+        raise RunError(f"Folds to train must be among {known}. Received: folds={folds!r}")
+    if recipe.uses_metadata:
+        MetadataEncoder(recipe.metadata_features).fit(frame)
+    if recipe.uses_images and frame["path"].isna().any():
+        count = int(frame["path"].isna().sum())
+        raise RunError(
+            f"Recipe {recipe.name!r} needs images, but {count:,} of {len(frame):,} records have none. Load the data with "
+            'images (missing_images="drop" keeps only records that have one), or use a metadata recipe.'
+        )
+    if recipe.classes:
+        strangers = frame.loc[~frame["diagnosis"].isin(recipe.classes), "diagnosis"]
+        if len(strangers):
+            found = ", ".join(f"{value} ({count:,})" for value, count in strangers.value_counts(dropna=False).items())
+            raise RunError(f"{len(strangers):,} records have a diagnosis that is not among the recipe's classes: {found}.")
+    for fold in wanted:
+        inner_split(recipe, dataset.held_out(fold)[0])
+    return wanted
+
+
+def inner_split(recipe: Recipe, train: Dataset) -> tuple[Dataset, Dataset]:
+    """Split the training records into those to fit and those that choose the epoch, by patient.
+
+    The fold that scores does not choose: it is not part of `train`.
+
+    Raises:
+        RunError: too few patients with positives for a validation split.
+    """
+    grouped_by = str(train.frame["grouped_by"].iloc[0])
+    group = grouped_by if grouped_by in ("patient", "lesion", "record", *train.frame.columns) else None
+    parts = max(2, round(1 / recipe.validation_fraction))
+    try:
+        split = assign_folds(train, parts, seed=recipe.seed, group=group)
+    except FoldError as error:
+        raise RunError(
+            f"No inner validation split of {recipe.validation_fraction:.0%} can be made of the training patients, so no "
+            f"epoch can be chosen: {error} Or raise validation_fraction (up to 0.5)."
+        ) from None
+    fit, validation = split.held_out(0)
+    if recipe.classes:
+        absent = set(recipe.classes) - set(fit.frame["diagnosis"])
+        if absent:
+            raise RunError(f"Class {', '.join(sorted(absent))} has no record to train on in one of the folds.")
+    return fit, validation

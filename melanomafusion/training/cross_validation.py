@@ -1,0 +1,197 @@
+"""`cross_validate`: every fold in a process of its own, honest out-of-fold scores out. Loads no TensorFlow itself."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from ..atomic import atomic_file, make_folder, write_json
+from ..data.dataset import Dataset
+from ..deploy.bundle import Bundle, find_bundles
+from ..errors import ImageError, RunError
+from ..evaluation.intervals import auc_interval
+from ..evaluation.metrics import average_precision
+from ..evaluation.plots import plot_history, plot_roc, save_figure
+from ..execution.local import Task, run_task
+from ..images.pixels import bad_images_message
+from ..predictions import Predictions
+from ..recipes.recipe import Recipe
+from .checks import check_run
+from .run import Run, open_run
+
+OnEvent = Callable[[dict[str, Any]], None]
+_TASKS = "melanomafusion.training.tasks"
+
+
+@dataclass(frozen=True)
+class CrossValidation:
+    """A finished run (or the part of its folds that was asked for).
+
+    Attributes:
+        path: run folder.
+        recipe: what was trained.
+        oof: score of each record by the model that has not seen its patient.
+        bundles: folders, by fold.
+        metrics: pooled AUC with its patient-bootstrap interval, average precision, and those of each fold.
+    """
+
+    path: Path
+    recipe: Recipe
+    oof: Predictions
+    bundles: list[Path]
+    metrics: dict[str, Any]
+
+
+def cross_validate(
+    recipe: Recipe,
+    dataset: Dataset,
+    *,
+    out: str | Path,
+    folds: Sequence[int] | None = None,
+    on_bad_image: Literal["error", "skip"] = "error",
+    restart: bool = False,
+    tensorboard: bool = False,
+    on_event: OnEvent | None = None,
+) -> CrossValidation:
+    """Train a recipe over the folds of a data set.
+
+    A run that was stopped goes on with the folds that are not done when it is started again with the same recipe, data
+    and folder. All set-up is checked, and every image decoded once, before the first epoch.
+
+    Args:
+        recipe: what to build and how to train it.
+        dataset: records with folds.
+        out: run folder.
+        folds: some of the folds; all without it.
+        on_bad_image: "error" stops before the first epoch and names all unreadable images; "skip" leaves their records
+            out and lists them in `bad_images.csv`.
+        restart: begin anew where an earlier run lies.
+        tensorboard: write TensorBoard logs into each fold's folder.
+        on_event: called with progress events.
+
+    Returns:
+        Out-of-fold predictions, bundles and metrics; also in `out` (oof.csv, history.csv, metrics.json, report/).
+
+    Raises:
+        MelanomaFusionError: wrong set-up, or a fold that failed (the others stay; start it again to go on).
+    """
+    report = on_event or (lambda event: None)
+    if on_bad_image not in ("error", "skip"):
+        raise RunError(f'on_bad_image is "error" or "skip". Received: on_bad_image={on_bad_image!r}')
+    wanted = check_run(recipe, dataset, list(folds) if folds is not None else None)
+    run = _open(out, recipe, dataset, restart)
+    to_train = [fold for fold in wanted if not run.is_done(fold)]
+    if to_train:
+        dataset = _prepare(run, recipe, dataset, on_bad_image, report)
+        wanted = check_run(recipe, dataset, wanted)
+    for fold in to_train:
+        report({"kind": "fold", "fold": fold, "folds": len(wanted), "epochs": recipe.epochs})
+        task = Task(
+            f"fold {fold}",
+            f"{_TASKS}:train_fold",
+            {"run": str(run.path), "fold": fold, "tensorboard": tensorboard},
+            run.fold(fold) / "log.txt",
+        )
+        run_task(task, lambda event, fold=fold: report({"fold": fold, **event}))  # type: ignore[misc]
+    shutil.rmtree(run.pixels, ignore_errors=True)
+    return collect(run, wanted)
+
+
+def collect(run: Run, folds: Sequence[int]) -> CrossValidation:
+    """Put the results of trained folds together: oof.csv, history.csv, metrics.json, plots."""
+    recipe = run.recipe
+    tables = [Predictions.read_csv(run.fold(fold) / "oof.csv", "oof").frame for fold in folds]
+    order = {name: row for row, name in enumerate(run.dataset.image_names)}
+    frame = pd.concat(tables, ignore_index=True)
+    frame = frame.sort_values("image_name", key=lambda names: names.map(order), kind="stable")
+    oof = Predictions(frame, "oof", name=recipe.name)
+    history = pd.concat([pd.read_csv(run.fold(fold) / "history.csv") for fold in folds], ignore_index=True)
+    history = history[["fold", *[name for name in history if name != "fold"]]]
+    interval = auc_interval(oof)
+    metrics = {
+        "recipe": recipe.name,
+        "records": len(oof),
+        "positives": int(oof.targets.sum()),
+        "grouped_by": oof.grouped_by,
+        "auc": interval.estimate,
+        "auc_interval": [interval.low, interval.high],
+        "interval_cluster": interval.cluster,
+        "average_precision": average_precision(oof.targets, oof.scores),
+        "folds": [_read(run.fold(fold) / "metrics.json") for fold in folds],
+    }
+    oof.write_csv(run.path / "oof.csv")
+    oof.write_parquet(run.path / "oof.parquet")
+    with atomic_file(run.path / "history.csv") as part:
+        history.to_csv(part, index=False, lineterminator="\n")
+    write_json(run.path / "metrics.json", metrics)
+    report = make_folder(run.path / "report")
+    save_figure(plot_history(history, title=recipe.name), report / "history.png")
+    save_figure(plot_roc({recipe.name: oof}), report / "roc.png")
+    return CrossValidation(run.path, recipe, oof, [run.fold(fold) / "bundle" for fold in folds], metrics)
+
+
+def predict_run(path: str | Path, dataset: Dataset, *, on_event: OnEvent | None = None) -> Predictions:
+    """Score a data set with every fold of a run (or one bundle) and average the folds.
+
+    Args:
+        path: run folder or bundle.
+        dataset: records, e.g. a test split.
+        on_event: called with progress events.
+
+    Returns:
+        Test predictions in the data set's order.
+
+    Raises:
+        BundleError, ImageError: bundles or images that cannot be used.
+    """
+    bundles = find_bundles(path)
+    opened = [Bundle.read(bundle) for bundle in bundles]  # checked before anything is computed
+    missing = dataset.frame["path"].isna()
+    if opened[0].recipe.uses_images and missing.any():
+        raise ImageError(f"{int(missing.sum()):,} of {len(dataset):,} records have no image; the model needs them.")
+    with tempfile.TemporaryDirectory() as folder:
+        table, scores = Path(folder) / "dataset.parquet", Path(folder) / "scores.parquet"
+        dataset.write_parquet(table)
+        arguments = {"bundles": [str(bundle) for bundle in bundles], "dataset": str(table), "out": str(scores)}
+        run_task(Task("prediction", f"{_TASKS}:predict_bundles", arguments, Path(folder) / "log.txt"), on_event)
+        return Predictions(pd.read_parquet(scores), "test", name=opened[0].recipe.name)
+
+
+def _open(out: str | Path, recipe: Recipe, dataset: Dataset, restart: bool) -> Run:
+    """Open the run; records that an earlier start left out as unreadable are left out again."""
+    skipped = Path(out) / "bad_images.csv"
+    if skipped.is_file() and not restart:
+        names = pd.read_csv(skipped, dtype=str)["image_name"]
+        dataset = dataset.select(~dataset.frame["image_name"].isin(names).to_numpy())
+    return open_run(out, recipe, dataset, restart=restart)
+
+
+def _prepare(run: Run, recipe: Recipe, dataset: Dataset, on_bad_image: str, report: OnEvent) -> Dataset:
+    arguments = {"run": str(run.path)}
+    bad = run_task(Task("preparation", f"{_TASKS}:prepare_run", arguments, run.path / "prepare-log.txt"), report)
+    (run.path / "prepare-log.txt").unlink(missing_ok=True)
+    if not bad:
+        return run.dataset
+    if on_bad_image == "error":
+        shutil.rmtree(run.pixels, ignore_errors=True)
+        raise ImageError(bad_images_message(bad, len(run.dataset)))
+    table = pd.DataFrame({"image_name": list(bad), "reason": list(bad.values())})
+    with atomic_file(run.path / "bad_images.csv") as part:
+        table.to_csv(part, index=False, lineterminator="\n")
+    report({"kind": "note", "text": f"{len(bad):,} unreadable images left out, listed in {run.path / 'bad_images.csv'}"})
+    kept = run.dataset.select(~run.dataset.frame["image_name"].isin(bad).to_numpy())
+    check_run(recipe, kept)
+    run.write_records(kept)
+    return _prepare(run, recipe, kept, on_bad_image, report)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content

@@ -1,0 +1,90 @@
+"""What runs in processes of their own: the check of a run, and each of its folds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ..data.metadata import MetadataEncoder
+from ..images.pixels import decode_images, open_pixels
+from ..images.spec import ImageSpec
+from .fit import build_model, fit_fold, set_up_keras
+from .run import Run
+
+OnEvent = Callable[[dict[str, Any]], None]
+
+
+def prepare_run(*, on_event: OnEvent, run: str) -> dict[str, str]:
+    """Build the model once (so that wrong weights fail first), then decode every image.
+
+    Returns:
+        Image name → reason, for each image that cannot be used.
+    """
+    opened = Run(Path(run))
+    recipe, dataset = opened.recipe, opened.dataset
+    set_up_keras(recipe, recipe.seed)
+    encoder = MetadataEncoder(recipe.metadata_features).fit(dataset.frame) if recipe.uses_metadata else None
+    build_model(recipe, encoder)
+    if not recipe.uses_images:
+        return {}
+    spec = ImageSpec(recipe.image_size)
+    on_event({"kind": "decode", "done": 0, "total": len(dataset)})
+    return decode_images(
+        dataset,
+        spec,
+        opened.pixels,
+        on_progress=lambda done, total: on_event({"kind": "decode", "done": done, "total": total}),
+    )
+
+
+def train_fold(*, on_event: OnEvent, run: str, fold: int, tensorboard: bool) -> None:
+    """Train one fold of a run that was prepared."""
+    opened = Run(Path(run))
+    recipe, dataset = opened.recipe, opened.dataset
+    pixels = open_pixels(dataset, ImageSpec(recipe.image_size), opened.pixels) if recipe.uses_images else None
+    fit_fold(
+        recipe, dataset, fold, out=opened.fold(fold), pixels=pixels, tensorboard=tensorboard, on_event=on_event
+    )
+
+
+def predict_bundles(*, on_event: OnEvent, bundles: list[str], dataset: str, out: str) -> None:
+    """Score a data set with some bundles and write the mean score of each record.
+
+    Args:
+        on_event: called with progress.
+        bundles: folders.
+        dataset: Parquet file.
+        out: Parquet file of image_name, score.
+    """
+    from ..data.dataset import Dataset
+    from ..deploy.bundle import Bundle
+    from .predict import predict_scores
+
+    records = Dataset.read_parquet(dataset)
+    pixels, total = None, None
+    for number, path in enumerate(bundles, start=1):
+        bundle = Bundle.read(path)
+        if bundle.spec and pixels is None:
+            folder = Path(out).parent / "pixels"
+            bad = decode_images(
+                records,
+                bundle.spec,
+                folder,
+                on_progress=lambda done, count: on_event({"kind": "decode", "done": done, "total": count}),
+            )
+            if bad:
+                from ..errors import ImageError
+                from ..images.pixels import bad_images_message
+
+                raise ImageError(bad_images_message(bad, len(records)))
+            pixels = open_pixels(records, bundle.spec, folder)
+        table = predict_scores(
+            bundle.build_model(), bundle.recipe, records, encoder=bundle.encoder, spec=bundle.spec, pixels=pixels
+        ).set_index("image_name")
+        total = table if total is None else total + table
+        on_event({"kind": "bundle", "done": number, "total": len(bundles)})
+    assert total is not None
+    pd.DataFrame(total / len(bundles)).reset_index().to_parquet(out, index=False)
