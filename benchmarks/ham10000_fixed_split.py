@@ -1,9 +1,10 @@
-"""Melanoma against the rest on HAM10000, fixed lesion split: our recipe against a plain Keras loop of the same minutes.
+r"""Melanoma against the rest on HAM10000, fixed lesion split: our recipe and a plain Keras loop in the same minutes.
 
-Test lesions are those with int(sha256("test" + lesion_id), 16) % 5 == 0. For each seed the recipe is trained and scored;
-its whole time (model, training, eight views) is then given to example 02's loop on the same two cores.
+Test lesions are those with int(sha256("test" + lesion_id), 16) % 5 == 0. For each seed the recipe is trained and
+scored; its whole time (model, training, eight views) is then given to example 02's loop on the same two cores.
 
-    python benchmarks/ham10000_fixed_split.py --data ham10000/ --weights mobilenet_v2_1.0_224_notop.weights.h5 --out runs/ham
+    python benchmarks/ham10000_fixed_split.py --data ham10000/ --out runs/ham \
+        --weights mobilenet_v2_1.0_224_notop.weights.h5
 """
 
 import argparse
@@ -34,7 +35,9 @@ STAGES = [
 
 def fixed_split(data: mf.Dataset) -> mf.Dataset:
     """Fold 1 = test lesions, fold 0 = the rest."""
-    test = [int(hashlib.sha256(b"test" + lesion.encode()).hexdigest(), 16) % 5 == 0 for lesion in data.frame["lesion_id"]]
+    test = [
+        int(hashlib.sha256(b"test" + lesion.encode()).hexdigest(), 16) % 5 == 0 for lesion in data.frame["lesion_id"]
+    ]
     return data.with_columns(fold=np.array(test, dtype="int64"), grouped_by="lesion")
 
 
@@ -58,7 +61,9 @@ def main() -> None:
     options = parser.parse_args()
     data = fixed_split(mf.load_ham10000(options.data))
     train, test = data.held_out(1)
-    print(f"{len(train):,} training and {len(test):,} test records, {int(test.targets.sum())} test melanomas", flush=True)
+    print(
+        f"{len(train):,} training and {len(test):,} test records, {int(test.targets.sum())} test melanomas", flush=True
+    )
     out = Path(options.out)
     recipe = mf.get_recipe("fusion-mobilenetv2").replace(
         weights=options.weights, image_size=options.image_size, imbalance="none", validation_fraction=0.1, stages=STAGES
@@ -83,7 +88,12 @@ def main() -> None:
             pixels=pixels,
         )
         rows.append(
-            {"seed": seed, "minutes": minutes, "ours": ours.metrics["auc"], "plain": mf.roc_auc(theirs.targets, theirs.scores)}
+            {
+                "seed": seed,
+                "minutes": minutes,
+                "ours": ours.metrics["auc"],
+                "plain": mf.roc_auc(theirs.targets, theirs.scores),
+            }
         )
         print(json.dumps(rows[-1]), flush=True)
     for name in ("ours", "plain"):
@@ -94,10 +104,8 @@ def main() -> None:
 def show(event: dict) -> None:
     """One line per epoch."""
     if event["kind"] == "epoch":
-        print(
-            f"  epoch {event['epoch']}/{event['epochs']}: loss {event['loss']:.4f}, validation AUC {event['val_auc']:.4f}",
-            flush=True,
-        )
+        figures = f"loss {event['loss']:.4f}, validation AUC {event['val_auc']:.4f}"
+        print(f"  epoch {event['epoch']}/{event['epochs']}: {figures}", flush=True)
 
 
 if __name__ == "__main__":

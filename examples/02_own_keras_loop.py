@@ -1,7 +1,7 @@
 """A Keras loop of your own with our loader, folds, encoder, pipelines and model.
 
-    python examples/02_own_keras_loop.py                                    # synthetic data, seconds
-    python examples/02_own_keras_loop.py --data ham10000/ --source ham10000 --backbone mobilenet_v2 --image-size 160
+python examples/02_own_keras_loop.py                                    # synthetic data, seconds
+python examples/02_own_keras_loop.py --data ham10000/ --source ham10000 --backbone mobilenet_v2 --image-size 160
 """
 
 import argparse
@@ -39,7 +39,7 @@ def train_and_score(train, held_out, *, backbone, image_size, weights, epochs=No
         )
     )
     batches = mf.training_pipeline(train, encoder, spec, batch_size=32, seed=seed, pixels=pixels)
-    model.fit(batches, epochs=epochs or 1000, callbacks=[stop], verbose=2)
+    model.fit(batches, epochs=epochs or 1000, callbacks=[stop], shuffle=False, verbose=2)
     logits = model.predict(mf.inference_pipeline(held_out, encoder, spec, pixels=pixels), verbose=0)
     frame = held_out.frame[["image_name", "patient_id", "lesion_id", "target"]]
     return mf.Predictions(frame.assign(score=keras.ops.convert_to_numpy(keras.ops.sigmoid(logits))[:, 0]), "held_out")

@@ -24,8 +24,8 @@ class Predictions:
     Args:
         frame: `image_name` and `score`, and `target`, `fold`, `patient_id`, `lesion_id`, `grouped_by`, and
             `score_<class>` of a multi-class model where known.
-        kind: "oof" (each score by a model that has not seen the record's patient; needs fold and target), "held_out" (one
-            model on records it has not seen; needs target) or "test" (no truth known).
+        kind: "oof" (each score by a model that has not seen the record's patient; needs fold and target), "held_out"
+            (one model on records it has not seen; needs target) or "test" (no truth known).
 
     Raises:
         PredictionsError: names twice, scores missing or infinite, columns that the kind needs absent.
@@ -137,7 +137,9 @@ class Predictions:
         if "score" in frame and not pd.api.types.is_numeric_dtype(frame["score"]):
             numbers = pd.to_numeric(frame["score"], errors="coerce")
             row = int(numbers.isna().to_numpy().argmax())
-            raise PredictionsError(f"{path}: row {row + 2}, column score: {frame['score'].iloc[row]!r} is not a number.")
+            raise PredictionsError(
+                f"{path}: row {row + 2}, column score: {frame['score'].iloc[row]!r} is not a number."
+            )
         return cls(frame, kind, name=str(path))
 
     def __repr__(self) -> str:
@@ -162,7 +164,9 @@ def align(members: Mapping[str, Predictions], *, missing: str = "error") -> dict
         raise PredictionsError(f'missing is "error" or "intersect". Received: missing={missing!r}')
     kinds = {name: member.kind for name, member in members.items()}
     if len(set(kinds.values())) > 1:
-        raise PredictionsError("Members of different kinds cannot be joined: " + ", ".join(f"{n} {k}" for n, k in kinds.items()))
+        raise PredictionsError(
+            "Members of different kinds cannot be joined: " + ", ".join(f"{n} {k}" for n, k in kinds.items())
+        )
     tables = {name: member.frame.set_index("image_name") for name, member in members.items()}
     first, *others = tables
     common = tables[first].index
@@ -202,12 +206,14 @@ def _problems(frame: pd.DataFrame, needed: tuple[str, ...]) -> list[str]:
         problems.append(f"row {row + 2}: image_name is empty")
     scores = pd.to_numeric(frame["score"], errors="coerce").to_numpy(dtype="float64")
     for row in np.flatnonzero(~np.isfinite(scores))[:_FEW]:
-        problems.append(f"row {row + 2}: score {frame['score'].iloc[row]!r} of {names.iloc[row]} is not a finite number")
-    for column, fine in (("target", lambda v: v.isin((0, 1))), ("fold", lambda v: v.ge(0) & v.mod(1).eq(0))):
-        if column in needed:
-            values = pd.to_numeric(frame[column], errors="coerce")
-            for row in np.flatnonzero(~fine(values).fillna(False).to_numpy(dtype=bool))[:_FEW]:
-                problems.append(f"row {row + 2}: {column} {frame[column].iloc[row]!r} of {names.iloc[row]} cannot be used")
+        problems.append(
+            f"row {row + 2}: score {frame['score'].iloc[row]!r} of {names.iloc[row]} is not a finite number"
+        )
+    for column in needed:
+        values = pd.to_numeric(frame[column], errors="coerce")
+        usable = values.isin((0, 1)) if column == "target" else values.ge(0) & values.mod(1).eq(0)
+        for row in np.flatnonzero(~usable.to_numpy(dtype=bool))[:_FEW]:
+            problems.append(f"row {row + 2}: {column} {frame[column].iloc[row]!r} of {names.iloc[row]} cannot be used")
     return problems
 
 

@@ -143,7 +143,7 @@ def paint_lesion(evidence: float, size: int, rng: np.random.Generator) -> np.nda
     lesion = lesion * rng.uniform(0.95, 1.05)
     picture = skin * (1 - inside[..., None]) + lesion * inside[..., None]
     picture = picture * light[..., None] + rng.normal(scale=0.015, size=(size, size, 1))
-    return (255 * np.clip(picture, 0, 1)).astype(np.uint8)
+    return np.asarray(255 * np.clip(picture, 0, 1), dtype=np.uint8)
 
 
 def _age_shares() -> np.ndarray:
@@ -171,7 +171,9 @@ def _log_odds(prevalence: float) -> np.ndarray:
 
 def _cells(prevalence: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Observed metadata cells, missing levels among them: P(cell | melanoma), P(cell | not), log of their ratio."""
-    weights = np.broadcast_to(0.5 * _age_shares()[None, :, None] * _SITE_SHARES[None, None, :], (2, len(AGES), len(SITES)))
+    weights = np.broadcast_to(
+        0.5 * _age_shares()[None, :, None] * _SITE_SHARES[None, None, :], (2, len(AGES), len(SITES))
+    )
     risk = 1 / (1 + np.exp(-_log_odds(prevalence)))
     observed = []
     for joint in (weights * risk, weights * (1 - risk)):

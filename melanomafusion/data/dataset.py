@@ -27,6 +27,7 @@ class Dataset:
         TableError: columns are missing, or an image name stands twice.
     """
 
+    _frame: pd.DataFrame
     __slots__ = ("_frame",)
 
     def __init__(self, frame: pd.DataFrame) -> None:
@@ -64,7 +65,7 @@ class Dataset:
     @property
     def image_names(self) -> np.ndarray:
         """(n,) names, in row order."""
-        return self._frame["image_name"].to_numpy(dtype=object)
+        return np.asarray(self._frame["image_name"], dtype=object)
 
     @property
     def has_target(self) -> bool:
@@ -81,7 +82,7 @@ class Dataset:
         without = int(self._frame["target"].isna().sum())
         if without:
             raise TableError(self.name, [f"{without:,} of {len(self):,} records have no target"], "Is it a test split?")
-        return self._frame["target"].to_numpy(dtype="int64")
+        return np.asarray(self._frame["target"], dtype="int64")
 
     def select(self, which: Sequence[bool] | Sequence[str] | np.ndarray | pd.Series) -> Dataset:
         """The records where a boolean mask is true, or those of the given image names in that order.

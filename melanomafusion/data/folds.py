@@ -43,8 +43,8 @@ def assign_folds(dataset: Dataset, n_folds: int = 5, *, seed: int = 0, group: st
     with_positive = int((table["sum"] > 0).sum())
     if len(table) < n_folds or with_positive < n_folds:
         raise FoldError(
-            f"{n_folds} folds need {n_folds} groups, each with a positive record. The data set has {len(table):,} groups "
-            f"({grouped_by}), of which {with_positive:,} have a positive one. Use fewer folds or more data."
+            f"{n_folds} folds need {n_folds} groups, each with a positive record. The data set has {len(table):,} "
+            f"groups ({grouped_by}), of which {with_positive:,} have a positive one. Use fewer folds or more data."
         )
     fold_of = _deal(table, n_folds, seed)
     result = dataset.with_columns(fold=keys.map(fold_of).astype("int64"), grouped_by=grouped_by)
@@ -113,9 +113,11 @@ def check_folds(dataset: Dataset) -> None:
             known = frame[frame[column].notna()]
             per_group = known.groupby(["source", column])["fold"].nunique()
             split = per_group.index[per_group > 1]
-            if len(split) and column == "patient_id" or len(split) and known["patient_id"].isna().all():
+            if (len(split) and column == "patient_id") or (len(split) and known["patient_id"].isna().all()):
                 named = ", ".join(str(key) for _, key in split[:5])
-                raise FoldError(f"{len(split):,} values of {column} stand in several folds: {named}. Assign folds anew.")
+                raise FoldError(
+                    f"{len(split):,} values of {column} stand in several folds: {named}. Assign folds anew."
+                )
 
 
 def write_folds(dataset: Dataset, path: str | Path) -> None:
@@ -153,7 +155,7 @@ def read_competition_folds(
         dataset: SIIM-ISIC 2020 training records.
         path: `image_sizes_and_tfrecord.csv` (image_name, width, height, tfrecord).
         n_folds: 3, 5 or 15.
-        on_dropped: what to do about the records that the shards leave out as duplicates (tfrecord −1): "error" or "drop".
+        on_dropped: what to do about records that the shards leave out as duplicates (tfrecord −1): "error" or "drop".
 
     Returns:
         The data set with `fold`, `grouped_by`, `width` and `height`.
@@ -199,7 +201,9 @@ def _join_folds(dataset: Dataset, table: pd.DataFrame, path: Path) -> Dataset:
             raise FoldError(f"{path}: {len(found):,} {what}, e.g. {', '.join(map(str, found[:5]))}.")
     folds = pd.to_numeric(table["fold"], errors="coerce")
     if folds.isna().any() or (folds % 1 != 0).any():
-        raise FoldError(f"{path}: fold must be a whole number. Found: {table.loc[folds.isna(), 'fold'].iloc[:1].tolist()}")
+        raise FoldError(
+            f"{path}: fold must be a whole number. Found: {table.loc[folds.isna(), 'fold'].iloc[:1].tolist()}"
+        )
     table = table.assign(fold=folds.astype("int64")).set_index("image_name").loc[names]
     grouped_by = table["grouped_by"].iloc[0] if "grouped_by" in table else group_keys(dataset)[1]
     extra = {name: table[name].to_numpy() for name in ("width", "height") if name in table}

@@ -40,7 +40,7 @@ def sample_weights(targets: np.ndarray, imbalance: Imbalance) -> np.ndarray:
         return np.ones(len(targets), dtype="float32")
     weights = class_weights(targets)
     values = np.array([weights[int(target)] for target in targets])
-    return (values / values.mean()).astype("float32")
+    return np.asarray(values / values.mean(), dtype="float32")
 
 
 def epoch_rows(targets: np.ndarray, imbalance: Imbalance, oversample_to: float) -> np.ndarray:
@@ -73,9 +73,9 @@ def imbalance_report(targets: np.ndarray, imbalance: Imbalance) -> str:
         weights = class_weights(targets)
         shown = ", ".join(f"class {c}: {w:.2f}" for c, w in weights.items())
         return head + (
-            f"Balanced class weights ({shown}). They always cost calibration (scores are no probabilities) and can cost "
-            "AUC: one public SIIM-ISIC log fell from 0.878 to 0.722. Other ways: imbalance=\"oversample\" (0.897 to 0.910 "
-            'in another log), or imbalance="none" with loss="focal".'
+            f"Balanced class weights ({shown}). They always cost calibration (scores are no probabilities) and can "
+            'cost AUC: one public SIIM-ISIC log fell from 0.878 to 0.722. Other ways: imbalance="oversample" (0.897 to '
+            '0.910 in another log), or imbalance="none" with loss="focal".'
         )
     if imbalance == "oversample":
         return head + "Positives are repeated in each epoch; scores are no probabilities until calibrated."

@@ -70,9 +70,9 @@ def verify(dataset: Dataset, name: str, *, split: str = "train") -> list[Check]:
         found = int(frame[column].isna().sum()) if column in frame else len(frame)
         checks.append(Check(f"missing {column}", count, found))
     for column, counts in expected.get("values", {}).items():
-        values = frame[column].value_counts() if column in frame else {}
+        values = frame[column].value_counts().to_dict() if column in frame else {}
         for value, count in counts.items():
             checks.append(Check(f"{column} = {value}", count, int(values.get(value, 0))))
-        others = int(sum(values.values if len(values) else [])) - sum(int(values.get(v, 0)) for v in counts)
+        others = sum(count for value, count in values.items() if value not in counts)
         checks.append(Check(f"{column} = anything else", 0, others))
     return checks

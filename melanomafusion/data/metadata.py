@@ -139,8 +139,11 @@ class MetadataEncoder:
         names: list[str] = []
         for name, state in self._state.items():
             levels = state.get("levels")
-            names += [name, f"{name}={MISSING}"] if levels is None else \
-                [f"{name}={level}" for level in (*levels, MISSING, UNKNOWN)]
+            names += (
+                [name, f"{name}={MISSING}"]
+                if levels is None
+                else [f"{name}={level}" for level in (*levels, MISSING, UNKNOWN)]
+            )
         return names
 
     @property
@@ -229,8 +232,8 @@ def _values(feature: Feature, frame: pd.DataFrame) -> pd.Series:
     if feature.needs == "patient":
         sizes = frame.groupby("patient_id")["patient_id"].transform("size")
         if feature.name == "images_per_patient":
-            return np.log1p(sizes)
+            return sizes.map(np.log1p)
         return frame.groupby("patient_id")["image_name"].rank() / sizes
     if feature.needs == "file":
-        return np.log(pd.to_numeric(frame[feature.columns[0]]))
+        return pd.to_numeric(frame[feature.columns[0]]).map(np.log)
     return frame[feature.columns[0]]

@@ -6,9 +6,14 @@ names and spellings, and then checked here as a whole, so that all of its proble
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pandas as pd
 
 from ..errors import TableError
+
+if TYPE_CHECKING:  # pandera takes 0.15 s to import
+    import pandera.pandas as pa
 
 COLUMNS = (
     "image_name",
@@ -99,31 +104,23 @@ def _years(text: pd.Series) -> pd.Series:
     return text.isna() | years.between(0, MAX_AGE)
 
 
-def _schema(has_target: bool):  # type: ignore[no-untyped-def]  # pandera is imported late: it costs 0.15 s
+def _schema(has_target: bool) -> pa.DataFrameSchema:
     import pandera.pandas as pa
 
-    def column(name: str, *checks: pa.Check, required: bool = False, **options: object) -> pa.Column:
-        return pa.Column(
-            None, checks=list(checks), required=required, nullable=options.pop("nullable", True), **options
-        )
-
-    def one_of(name: str, values: tuple[str, ...]) -> pa.Check:
-        return pa.Check(lambda text: text.isna() | text.isin(values), error=_EXPECTED[name])
+    def one_of(name: str, values: tuple[str, ...]) -> pa.Column:
+        check = pa.Check(lambda text: text.isna() | text.isin(values), error=_EXPECTED[name])
+        return pa.Column(None, check, required=False, nullable=True)
 
     columns = {
-        "image_name": column(
-            "image_name", required=True, nullable=False, unique=True, report_duplicates="exclude_first"
-        ),
-        "sex": column("sex", one_of("sex", SEXES)),
-        "age_approx": column("age_approx", pa.Check(_years, error=_EXPECTED["age_approx"])),
-        "anatom_site_general_challenge": column(
-            "anatom_site_general_challenge", one_of("anatom_site_general_challenge", SITES)
-        ),
-        "diagnosis": column("diagnosis", one_of("diagnosis", DIAGNOSES)),
+        "image_name": pa.Column(None, unique=True, report_duplicates="exclude_first"),
+        "sex": one_of("sex", SEXES),
+        "age_approx": pa.Column(None, pa.Check(_years, error=_EXPECTED["age_approx"]), required=False, nullable=True),
+        "anatom_site_general_challenge": one_of("anatom_site_general_challenge", SITES),
+        "diagnosis": one_of("diagnosis", DIAGNOSES),
     }
     if has_target:
         zero_one = pa.Check(lambda text: text.isin(("0", "1", "0.0", "1.0")), error=_EXPECTED["target"])
-        columns["target"] = column("target", zero_one, required=True, nullable=False)
+        columns["target"] = pa.Column(None, zero_one)
     return pa.DataFrameSchema(columns)
 
 
@@ -151,11 +148,11 @@ def find_problems(text: pd.DataFrame, *, has_target: bool) -> list[str]:
     cells = cases[cases["index"].notna() & cases["column"].isin(list(text.columns))]
     cells = cells.assign(line=cells["index"].astype(int)).sort_values(["line", "column"], kind="stable")
     for line, column, check in zip(cells["line"], cells["column"], cells["check"], strict=True):
-        value = text.at[line, column]
+        value = str(text.loc[line, column])
         if check == "field_uniqueness":
             first = text.index[text[column] == value][0]
             problems.append(f"row {line}, column {column}: {value!r} stands already in row {first}")
-        elif pd.isna(value):
+        elif pd.isna(text.loc[line, column]):
             problems.append(f"row {line}, column {column}: is empty; expected {_EXPECTED[column]}")
         else:
             problems.append(f"row {line}, column {column}: {value!r}; expected {_EXPECTED[column]}")
@@ -205,8 +202,11 @@ def _contradictions(text: pd.DataFrame, has_target: bool) -> list[str]:
     if not has_target or "target" not in text or "benign_malignant" not in text:
         return []
     says = text["benign_malignant"].str.lower()
-    wrong = ((says == "malignant") & text["target"].isin(("0", "0.0"))) | ((says == "benign") & text["target"].isin(("1", "1.0")))
+    wrong = ((says == "malignant") & text["target"].isin(("0", "0.0"))) | (
+        (says == "benign") & text["target"].isin(("1", "1.0"))
+    )
+    pairs = text.loc[wrong, ["target", "benign_malignant"]]
     return [
-        f"row {line}: target {text.at[line, 'target']} contradicts benign_malignant {text.at[line, 'benign_malignant']!r}"
-        for line in text.index[wrong]
+        f"row {line}: target {target} contradicts benign_malignant {word!r}"
+        for line, target, word in zip(pairs.index, pairs["target"], pairs["benign_malignant"], strict=True)
     ]

@@ -30,7 +30,7 @@ def read_text_table(path: str | Path) -> pd.DataFrame:
         # A row longer than the header only warns in pandas and loses its last values: here it is an error.
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
-            text = pd.read_csv(
+            text: pd.DataFrame = pd.read_csv(
                 path, dtype=str, keep_default_na=False, skip_blank_lines=False, encoding="utf-8-sig", index_col=False
             )
     except pd.errors.EmptyDataError:
@@ -52,9 +52,7 @@ def read_text_table(path: str | Path) -> pd.DataFrame:
     return text
 
 
-def to_vocabulary(
-    text: pd.DataFrame, *, where: str, columns: Mapping[str, str] | None = None
-) -> pd.DataFrame:
+def to_vocabulary(text: pd.DataFrame, *, where: str, columns: Mapping[str, str] | None = None) -> pd.DataFrame:
     """Rename headers and spell values in the words of `schema.py`; nothing is judged yet.
 
     Args:

@@ -56,7 +56,9 @@ class Bundle:
         _check_sums(path)
         content = _read_json(path / "bundle.json")
         if content.get("format") != FORMAT:
-            raise BundleError(f"{path}: bundle of format {content.get('format')!r}; this version reads format {FORMAT}.")
+            raise BundleError(
+                f"{path}: bundle of format {content.get('format')!r}; this version reads format {FORMAT}."
+            )
         recipe = Recipe.from_dict(content["recipe"])
         encoder, spec = path / "metadata_encoder.json", path / "image_spec.json"
         return cls(

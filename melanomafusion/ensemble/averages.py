@@ -96,9 +96,9 @@ class MeanEnsemble:
 class RankMeanEnsemble(MeanEnsemble):
     """The mean of the members' ranks, scaled to (0, 1): a rank, not a probability.
 
-    Members whose scores lie on different scales (class-weighted or not, other losses) are brought to one currency. Ranks
-    within fold also level the folds' models, as the 2020 winners did (Ha, Liu, Liu 2020, arXiv 2010.05351): compare such
-    an ensemble with members ranked the same way only.
+    Members whose scores lie on different scales (class-weighted or not, other losses) are brought to one currency.
+    Ranks within fold also level the folds' models, as the 2020 winners did (Ha, Liu, Liu 2020, arXiv 2010.05351):
+    compare such an ensemble with members ranked the same way only.
 
     Args:
         within_fold: rank among the records of the same fold rather than among all.
@@ -163,7 +163,7 @@ def _rank_in(quantiles: list[float], grid: np.ndarray, scores: np.ndarray) -> np
     values = np.asarray(quantiles)
     low, high = np.searchsorted(values, scores, side="left"), np.searchsorted(values, scores, side="right")
     between = np.interp(scores, values, grid)
-    return np.where(high > low, 0.5 * (grid[np.minimum(low, _QUANTILES - 1)] + grid[high - 1]), between)
+    return np.asarray(np.where(high > low, 0.5 * (grid[np.minimum(low, _QUANTILES - 1)] + grid[high - 1]), between))
 
 
 def _aligned_oof(members: Members, missing: str) -> dict[str, Predictions]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -73,15 +72,18 @@ def plot_history(history: pd.DataFrame, *, title: str = "", figure: Figure | Non
         ax.xaxis.get_major_locator().set_params(integer=True)
     folds = ", ".join(str(fold) for fold in sorted(history["fold"].unique()))
     head = f"{title}: " if title else ""
-    figure.suptitle(f"{head}inner validation (solid) and training (dotted), a colour for each fold ({folds})", fontsize=11)
+    figure.suptitle(
+        f"{head}inner validation (solid) and training (dotted), a colour for each fold ({folds})", fontsize=11
+    )
     return figure
 
 
-def save_figure(figure: Figure | Any, path: str | Path) -> None:
+def save_figure(figure: Figure | Axes, path: str | Path) -> None:
     """Write a figure (or the figure of some axes) as PNG at 150 dpi, whole or not at all."""
-    figure = figure.figure if isinstance(figure, Axes) else figure
+    whole = figure.get_figure(root=True) if isinstance(figure, Axes) else figure
+    assert whole is not None
     with atomic_file(path) as part:
-        figure.savefig(part, dpi=150, format="png")
+        whole.savefig(part, dpi=150, format="png")
 
 
 def _title(ax: Axes, text: str, grouped_by: str | None) -> None:

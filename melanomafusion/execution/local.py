@@ -69,7 +69,8 @@ def run_task(task: Task, on_event: Callable[[Event], None] | None = None) -> Any
             encoding="utf-8",
             env=environment,
         )
-        assert process.stdin and process.stdout
+        assert process.stdin is not None
+        assert process.stdout is not None
         try:
             process.stdin.write(call)
             process.stdin.close()

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -77,23 +78,26 @@ def decode_images(
     target = out / "pixels.npy"
     with atomic_file(target) as part:
         array = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape if keep else (0, *shape[1:]))
-
-        def work(row: int) -> None:
-            try:
-                pixels = spec.load(paths[row])
-            except ImageError as error:
-                bad[str(dataset.image_names[row])] = str(error)
-            else:
-                if keep:
-                    array[row] = pixels
-
+        work = partial(_decode_row, paths=paths, spec=spec, array=array if keep else None)
         with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
-            for done, _ in enumerate(pool.map(work, range(count)), start=1):
-                if on_progress and (done % 50 == 0 or done == count):
-                    on_progress(done, count)
+            for row, reason in enumerate(pool.map(work, range(count))):
+                if reason is not None:
+                    bad[str(dataset.image_names[row])] = reason
+                if on_progress and ((row + 1) % 50 == 0 or row + 1 == count):
+                    on_progress(row + 1, count)
         array.flush()
-        del array
-    return dict(sorted(bad.items()))
+    return bad
+
+
+def _decode_row(row: int, *, paths: Sequence[str], spec: ImageSpec, array: np.ndarray | None) -> str | None:
+    """Decode one image into its row; the reason where that fails."""
+    try:
+        pixels = spec.load(paths[row])
+    except ImageError as error:
+        return str(error)
+    if array is not None:
+        array[row] = pixels
+    return None
 
 
 def open_pixels(dataset: Dataset, spec: ImageSpec, folder: str | Path) -> Pixels:

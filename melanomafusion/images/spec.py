@@ -96,7 +96,7 @@ def _to_rgb(image: Image.Image, name: str) -> Image.Image:
         return image if image.mode == "RGB" else _keep_orientation(image, image.convert("RGB"))
     if image.mode in ("RGBA", "LA", "PA", "P", "L", "RGB"):
         rgba = image.convert("RGBA")
-        if rgba.getextrema()[3] == (255, 255):
+        if rgba.getchannel("A").getextrema() == (255, 255):
             return _keep_orientation(image, rgba.convert("RGB"))
         raise ImageError(f"{name}: has transparent pixels. Flatten it onto a background and save it as RGB.")
     if image.mode == "CMYK":

@@ -130,7 +130,7 @@ def build_backbone(backbone: Backbone, image_size: int, load: Callable[[Backbone
         Model (B, H, H, 3) normalised → (B, h, w, width), named like the backbone.
     """
     application = load(backbone, (image_size, image_size, 3))
-    # Keras builds another normalisation into EfficientNet for "imagenet" than for None: cut it off, ours stands in front.
+    # Keras builds another normalisation into EfficientNet for "imagenet" than for None. Cut it off: ours is in front.
     start = application.get_layer(backbone.first_layer).input if backbone.first_layer else application.input
     feature_map = application.layers[-1].input
     return keras.Model(start, feature_map, name=backbone.name)

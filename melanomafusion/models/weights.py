@@ -39,7 +39,7 @@ def load_backbone(backbone: Backbone, input_shape: tuple[int, int, int], weights
             application.load_weights(os.fspath(path))
     except (ValueError, KeyError, OSError, UserWarning, TypeError) as error:
         raise WeightsError(
-            f"{path} does not hold the weights of {backbone.name} (include_top=False, pooling=\"avg\"): "
+            f'{path} does not hold the weights of {backbone.name} (include_top=False, pooling="avg"): '
             f"{_reason(error)}. Use a file of that very backbone, or weights=None."
         ) from None
     return application
@@ -73,5 +73,5 @@ def _imagenet(backbone: Backbone, input_shape: tuple[int, int, int]) -> keras.Mo
         reason = error
     raise WeightsError(
         f"The ImageNet weights of {backbone.name} could not be downloaded: {reason}. "
-        "With a network, try again; without one, give a file (weights=\"path.weights.h5\") or weights=None."
+        'With a network, try again; without one, give a file (weights="path.weights.h5") or weights=None.'
     ) from None

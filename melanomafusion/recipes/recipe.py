@@ -217,7 +217,10 @@ def _problems(recipe: Recipe) -> list[str]:
         (0 <= recipe.dropout < 1, f"dropout={recipe.dropout}: 0 ≤ rate < 1"),
         (0 < recipe.oversample_to < 1, f"oversample_to={recipe.oversample_to}: between 0 and 1"),
         (0 <= recipe.label_smoothing < 1, f"label_smoothing={recipe.label_smoothing}: 0 ≤ smoothing < 1"),
-        (0 < recipe.validation_fraction <= 0.5, f"validation_fraction={recipe.validation_fraction}: above 0, up to 0.5"),
+        (
+            0 < recipe.validation_fraction <= 0.5,
+            f"validation_fraction={recipe.validation_fraction}: above 0, up to 0.5",
+        ),
         (len(recipe.classes) != 1 and len(recipe.classes) != 2, "classes: none (binary) or at least three"),
         (bool(recipe.classes) == (recipe.loss == "categorical"), 'loss "categorical" goes with classes, and only then'),
         (not recipe.classes or set(recipe.positive_classes) <= set(recipe.classes), "positive_classes: among classes"),

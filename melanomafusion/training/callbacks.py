@@ -49,8 +49,8 @@ class SeenScores(keras.metrics.Metric):
 class EpochScores(keras.callbacks.Callback):
     """Writes the exact scores of the epoch into Keras's logs; must come first among the callbacks.
 
-    Training scores are those of the batches as they passed (with augmentation and dropout); validation scores are of the
-    inner validation split, unweighted, so the two losses are not on one scale where training is weighted.
+    Training scores are those of the batches as they passed (with augmentation and dropout); validation scores are of
+    the inner validation split, unweighted, so the two losses are not on one scale where training is weighted.
 
     Args:
         seen: metric that the model was compiled with.

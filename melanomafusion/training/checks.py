@@ -34,14 +34,16 @@ def check_run(recipe: Recipe, dataset: Dataset, folds: list[int] | None = None) 
     if recipe.uses_images and frame["path"].isna().any():
         count = int(frame["path"].isna().sum())
         raise RunError(
-            f"Recipe {recipe.name!r} needs images, but {count:,} of {len(frame):,} records have none. Load the data with "
-            'images (missing_images="drop" keeps only records that have one), or use a metadata recipe.'
+            f"Recipe {recipe.name!r} needs images, but {count:,} of {len(frame):,} records have none. Load the data "
+            'with images (missing_images="drop" keeps only records that have one), or use a metadata recipe.'
         )
     if recipe.classes:
         strangers = frame.loc[~frame["diagnosis"].isin(recipe.classes), "diagnosis"]
         if len(strangers):
             found = ", ".join(f"{value} ({count:,})" for value, count in strangers.value_counts(dropna=False).items())
-            raise RunError(f"{len(strangers):,} records have a diagnosis that is not among the recipe's classes: {found}.")
+            raise RunError(
+                f"{len(strangers):,} records have a diagnosis that is not among the recipe's classes: {found}."
+            )
     for fold in wanted:
         inner_split(recipe, dataset.held_out(fold)[0])
     return wanted
@@ -62,8 +64,8 @@ def inner_split(recipe: Recipe, train: Dataset) -> tuple[Dataset, Dataset]:
         split = assign_folds(train, parts, seed=recipe.seed, group=group)
     except FoldError as error:
         raise RunError(
-            f"No inner validation split of {recipe.validation_fraction:.0%} can be made of the training patients, so no "
-            f"epoch can be chosen: {error} Or raise validation_fraction (up to 0.5)."
+            f"No inner validation split of {recipe.validation_fraction:.0%} can be made of the training patients, so "
+            f"no epoch can be chosen: {error} Or raise validation_fraction (up to 0.5)."
         ) from None
     fit, validation = split.held_out(0)
     if recipe.classes:

@@ -185,7 +185,9 @@ def _prepare(run: Run, recipe: Recipe, dataset: Dataset, on_bad_image: str, repo
     table = pd.DataFrame({"image_name": list(bad), "reason": list(bad.values())})
     with atomic_file(run.path / "bad_images.csv") as part:
         table.to_csv(part, index=False, lineterminator="\n")
-    report({"kind": "note", "text": f"{len(bad):,} unreadable images left out, listed in {run.path / 'bad_images.csv'}"})
+    report(
+        {"kind": "note", "text": f"{len(bad):,} unreadable images left out, listed in {run.path / 'bad_images.csv'}"}
+    )
     kept = run.dataset.select(~run.dataset.frame["image_name"].isin(bad).to_numpy())
     check_run(recipe, kept)
     run.write_records(kept)

@@ -98,7 +98,15 @@ def fit_fold(
         pixels = _decode(dataset, spec, out / "pixels", report)
     report({"kind": "note", "text": imbalance_report(fit.targets, recipe.imbalance)})
     history, best = _train(
-        model, recipe, fit, validation, encoder=encoder, spec=spec, pixels=pixels, seed=seed, report=report,
+        model,
+        recipe,
+        fit,
+        validation,
+        encoder=encoder,
+        spec=spec,
+        pixels=pixels,
+        seed=seed,
+        report=report,
         tensorboard=out / "tensorboard" if tensorboard else None,
     )
     report({"kind": "predict", "fold": fold, "records": len(held_out)})
@@ -154,7 +162,9 @@ def build_loss(recipe: Recipe) -> keras.losses.Loss:
     """The recipe's loss, of logits."""
     smoothing = recipe.label_smoothing
     if recipe.loss == "focal":
-        return keras.losses.BinaryFocalCrossentropy(from_logits=True, gamma=recipe.focal_gamma, label_smoothing=smoothing)
+        return keras.losses.BinaryFocalCrossentropy(
+            from_logits=True, gamma=recipe.focal_gamma, label_smoothing=smoothing
+        )
     if recipe.loss == "categorical":
         return keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
     return keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=smoothing)
@@ -244,7 +254,12 @@ def _train(
         if tensorboard:
             callbacks.append(keras.callbacks.TensorBoard(str(tensorboard)))
         model.fit(
-            pipeline, initial_epoch=first_epoch, epochs=first_epoch + stage.epochs, callbacks=callbacks, verbose=0
+            pipeline,
+            initial_epoch=first_epoch,
+            epochs=first_epoch + stage.epochs,
+            callbacks=callbacks,
+            shuffle=False,
+            verbose=0,
         )
         if not math.isfinite(history[-1]["loss"]):
             raise RunError(
@@ -272,9 +287,7 @@ def _schedule(stage: Stage, monitor: str, steps: int) -> list[keras.callbacks.Ca
         callbacks.append(WarmupCosine(stage.learning_rate, stage.epochs * steps, round(stage.warmup_epochs * steps)))
     if stage.early_stopping_patience is not None:
         callbacks.append(
-            keras.callbacks.EarlyStopping(
-                monitor=monitor, mode=MODES[monitor], patience=stage.early_stopping_patience
-            )
+            keras.callbacks.EarlyStopping(monitor=monitor, mode=MODES[monitor], patience=stage.early_stopping_patience)
         )
     return callbacks
 

@@ -14,8 +14,17 @@ from ..data.folds import write_folds
 from ..errors import RunError
 from ..recipes.recipe import Recipe
 
-_OURS = ("recipe.json", "dataset.parquet", "folds.csv", "oof.csv", "oof.parquet", "history.csv", "metrics.json",
-         "bad_images.csv", "data.sha256")
+_OURS = (
+    "recipe.json",
+    "dataset.parquet",
+    "folds.csv",
+    "oof.csv",
+    "oof.parquet",
+    "history.csv",
+    "metrics.json",
+    "bad_images.csv",
+    "data.sha256",
+)
 
 
 @dataclass(frozen=True)
@@ -99,9 +108,13 @@ def _compare(run: Run, recipe: Recipe, dataset: Dataset) -> None:
     differences = [f"  {key}: {old.get(key)!r} → {new[key]!r}" for key in new if old.get(key) != new[key]]
     if differences:
         raise RunError(
-            f"{run.path} holds a run of another recipe:\n" + "\n".join(differences) + "\nName another folder, or restart."
+            f"{run.path} holds a run of another recipe:\n"
+            + "\n".join(differences)
+            + "\nName another folder, or restart."
         )
-    stored = (run.path / "data.sha256").read_text(encoding="utf-8").strip() if (run.path / "data.sha256").is_file() else ""
+    stored = (
+        (run.path / "data.sha256").read_text(encoding="utf-8").strip() if (run.path / "data.sha256").is_file() else ""
+    )
     if stored != data_hash(dataset):
         raise RunError(f"{run.path} holds a run on other records or folds. Name another folder, or restart.")
 

@@ -45,9 +45,7 @@ def train_fold(*, on_event: OnEvent, run: str, fold: int, tensorboard: bool) -> 
     opened = Run(Path(run))
     recipe, dataset = opened.recipe, opened.dataset
     pixels = open_pixels(dataset, ImageSpec(recipe.image_size), opened.pixels) if recipe.uses_images else None
-    fit_fold(
-        recipe, dataset, fold, out=opened.fold(fold), pixels=pixels, tensorboard=tensorboard, on_event=on_event
-    )
+    fit_fold(recipe, dataset, fold, out=opened.fold(fold), pixels=pixels, tensorboard=tensorboard, on_event=on_event)
 
 
 def predict_bundles(*, on_event: OnEvent, bundles: list[str], dataset: str, out: str) -> None:

@@ -45,7 +45,9 @@ def load_csv(
         missing = [value for value in positive if value not in set(text["target"].dropna())]
         if missing:
             found = ", ".join(map(repr, sorted(text["target"].dropna().unique())[:10]))
-            raise TableError(str(path), [f"positive value {v!r} is not in column target" for v in missing], f"Found: {found}.")
+            raise TableError(
+                str(path), [f"positive value {v!r} is not in column target" for v in missing], f"Found: {found}."
+            )
         text["target"] = text["target"].isin(list(positive)).map({True: "1", False: "0"}).where(known)
     frame = to_records(text, where=str(path), source=source or path.stem, has_target=has_target)
     if image_folder is not None:

@@ -67,7 +67,8 @@ def load_image_folders(
     text["target"] = text["class_folder"].str.lower().isin(wanted).map({True: "1", False: "0"})
     if text["target"].nunique() < 2:
         raise TableError(
-            str(root), [f"class folders {', '.join(classes)}: none or all of them are positive ({', '.join(positive)})"],
+            str(root),
+            [f"class folders {', '.join(classes)}: none or all of them are positive ({', '.join(positive)})"],
             "Name the positive class folders with positive=.",
         )
     text["diagnosis"] = text["class_folder"].str.lower().map(DIAGNOSIS_SYNONYMS)

@@ -66,9 +66,7 @@ def load_isic_2019(
         path = find_first(root, (_TRUTH, *_MERGED), "ground truth")
         text = read_text_table(path)
     text = _with_diagnosis(text, path)
-    frame = to_records(
-        to_vocabulary(text, where=str(path)), where=str(path), source="isic-2019", has_target=True
-    )
+    frame = to_records(to_vocabulary(text, where=str(path)), where=str(path), source="isic-2019", has_target=True)
     if with_images:
         folder = Path(image_folder) if image_folder else find_first(root, _FOLDERS, "folder of images")
         frame = join_images(frame, [folder], missing_images=missing_images, extra_images=extra_images)
