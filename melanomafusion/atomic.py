@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,8 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
     except OSError as error:
         raise OutputError(_explain(path, error)) from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -67,9 +69,16 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     try:
         part.mkdir(parents=True)
         yield part
+        if path.exists() and not path.is_dir():
+            raise FileExistsError(errno.EEXIST, "a file is in the way")
         if path.exists():
             os.replace(path, old)
-        os.replace(part, path)
+        try:
+            os.replace(part, path)
+        except OSError:
+            if old.exists():
+                os.replace(old, path)
+            raise
     except OSError as error:
         raise OutputError(_explain(path, error)) from error
     finally:

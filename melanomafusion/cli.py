@@ -28,7 +28,8 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Check data and assign folds.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
-console = Console(highlight=False, soft_wrap=True)
+# Piped output is not folded at 80 columns.
+console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
 
 
 class Source(StrEnum):
@@ -131,7 +132,7 @@ def data_folds(
     """Assign folds from the table alone and write folds.csv."""
     from .data.folds import assign_folds, write_folds
 
-    dataset = _load(source, root, "train", None, Missing.error, Extra.error, source is not Source.folders)
+    dataset = _load(source, root, "train", None, Missing.error, Extra.error, table_only=source is not Source.folders)
     dataset = assign_folds(dataset, n_folds, seed=seed, group=group)
     write_folds(dataset, out)
     table = Table("fold", "records", "positives", "share")
@@ -365,7 +366,7 @@ def _read_members(files: list[Path]) -> dict[str, Predictions]:
 
     names = [file.parent.name if file.name == "oof.csv" and file.parent.name else file.stem for file in files]
     if len(set(names)) < len(names):
-        names = [str(file) for file in files]
+        names = [f"{file} ({number})" for number, file in enumerate(files, start=1)]
     return {name: Predictions.read_csv(file) for name, file in zip(names, files, strict=True)}
 
 

@@ -93,7 +93,6 @@ def make_records(
     site = rng.choice(len(SITES), n, p=_SITE_SHARES)
     log_odds = _log_odds(prevalence)
     target = (rng.random(n) < 1 / (1 + np.exp(-log_odds[male, age, site]))).astype(int)
-    # The first images are of both kinds in any small set, so that folds can be made of it.
     evidence = rng.normal(size=n) + STRENGTH * target
     letter = {"train": 1, "test": 2}.get(prefix, 3)
     frame = pd.DataFrame(

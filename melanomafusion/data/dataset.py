@@ -98,7 +98,7 @@ class Dataset:
         positions = pd.Index(self._frame["image_name"]).get_indexer(pd.Index(values.astype(str)))
         unknown = values[positions < 0]
         if len(unknown):
-            raise TableError("Dataset.select", [f"image_name {name!r} is not in the data set" for name in unknown])
+            raise TableError("Dataset.select", [f"image_name {str(name)!r} is not in the data set" for name in unknown])
         return Dataset(self._frame.iloc[positions])
 
     def concat(self, *others: Dataset) -> Dataset:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from ..atomic import atomic_file
@@ -36,7 +37,7 @@ def assign_folds(dataset: Dataset, n_folds: int = 5, *, seed: int = 0, group: st
     Raises:
         FoldError: too few groups or groups with positives, or a group column with holes.
     """
-    if not isinstance(n_folds, int) or n_folds < 2:
+    if not isinstance(n_folds, (int, np.integer)) or n_folds < 2:
         raise FoldError(f"n_folds must be a whole number of at least 2. Received: n_folds={n_folds!r}")
     keys, grouped_by = group_keys(dataset, group)
     table = pd.DataFrame({"key": keys, "target": dataset.targets}).groupby("key")["target"].agg(["size", "sum"])
@@ -78,7 +79,7 @@ def group_keys(dataset: Dataset, group: str | None = None) -> tuple[pd.Series, s
             return _lesions(frame), "lesion"
         _refuse_holes(frame, column, dataset.name)
         return frame["source"] + "/" + frame[column].astype(str), group or column
-    parts, words = [], []
+    parts, words, bare = [], [], []
     for source, rows in frame.groupby("source", sort=True, dropna=False):
         if rows["patient_id"].notna().any():
             _refuse_holes(rows, "patient_id", str(source))
@@ -88,8 +89,10 @@ def group_keys(dataset: Dataset, group: str | None = None) -> tuple[pd.Series, s
             parts.append(_lesions(rows))
             words.append("lesion")
         else:
-            parts.append(_copies(rows))
-            words.append(_COPIES)
+            bare.append(rows)
+    if bare:  # together: copies may lie in two sources
+        parts.append(_copies(pd.concat(bare)))
+        words.append(_COPIES)
     return pd.concat(parts).sort_index(), " + ".join(dict.fromkeys(words))
 
 
@@ -108,12 +111,13 @@ def check_folds(dataset: Dataset) -> None:
         bare = [str(fold) for fold in positives.index[positives == 0]]
         if bare:
             raise FoldError(f"Fold {', '.join(bare)} has no positive record, so it cannot be scored. Use fewer folds.")
-    if not str(frame["grouped_by"].iloc[0]).startswith("record"):
+    if frame["grouped_by"].iloc[0] != "record":
         for column in ("patient_id", "lesion_id"):
             known = frame[frame[column].notna()]
             per_group = known.groupby(["source", column])["fold"].nunique()
             split = per_group.index[per_group > 1]
-            if (len(split) and column == "patient_id") or (len(split) and known["patient_id"].isna().all()):
+            # A lesion id decides only where there are no patients.
+            if len(split) and (column == "patient_id" or known["patient_id"].isna().all()):
                 named = ", ".join(str(key) for _, key in split[:5])
                 raise FoldError(
                     f"{len(split):,} values of {column} stand in several folds: {named}. Assign folds anew."
@@ -139,7 +143,10 @@ def read_folds(dataset: Dataset, path: str | Path) -> Dataset:
     path = Path(path)
     if not path.is_file():
         raise TableError(str(path), ["there is no such file"], "write_folds makes it.")
-    table = pd.read_csv(path, dtype={"image_name": str, "patient_id": str})
+    try:
+        table = pd.read_csv(path, dtype={"image_name": str, "patient_id": str})
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
+        raise TableError(str(path), [f"not a table of folds: {str(error).strip()}"], "write_folds makes it.") from None
     absent = [name for name in ("image_name", "fold") if name not in table]
     if absent:
         raise TableError(str(path), [f"column {name} is missing" for name in absent], "Expected image_name, fold.")
@@ -200,12 +207,14 @@ def _join_folds(dataset: Dataset, table: pd.DataFrame, path: Path) -> Dataset:
         if len(found):
             raise FoldError(f"{path}: {len(found):,} {what}, e.g. {', '.join(map(str, found[:5]))}.")
     folds = pd.to_numeric(table["fold"], errors="coerce")
-    if folds.isna().any() or (folds % 1 != 0).any():
-        raise FoldError(
-            f"{path}: fold must be a whole number. Found: {table.loc[folds.isna(), 'fold'].iloc[:1].tolist()}"
-        )
+    wrong = folds.isna() | (folds % 1 != 0)
+    if wrong.any():
+        cells = table.loc[wrong, ["image_name", "fold"]].head().itertuples(index=False)
+        shown = ", ".join(f"{name} {fold!r}" for name, fold in cells)
+        raise FoldError(f"{path}: fold must be a whole number. Found: {shown}")
     table = table.assign(fold=folds.astype("int64")).set_index("image_name").loc[names]
-    grouped_by = table["grouped_by"].iloc[0] if "grouped_by" in table else group_keys(dataset)[1]
+    stamps: list[str] = list(table["grouped_by"].dropna().unique()) if "grouped_by" in table else []
+    grouped_by = stamps[0] if stamps else group_keys(dataset)[1]
     extra = {name: table[name].to_numpy() for name in ("width", "height") if name in table}
     result = dataset.with_columns(fold=table["fold"].to_numpy(), grouped_by=grouped_by, **extra)
     check_folds(result)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import typing
 from typing import Literal
 
 import numpy as np
@@ -36,6 +37,9 @@ def sample_weights(targets: np.ndarray, imbalance: Imbalance) -> np.ndarray:
     bring sample weights and which rounds soft labels.
     """
     targets = np.asarray(targets)
+    if imbalance not in typing.get_args(Imbalance):
+        known = ", ".join(typing.get_args(Imbalance))
+        raise RecipeError(f"imbalance is one of {known}. Received: imbalance={imbalance!r}")
     if imbalance != "class_weight":
         return np.ones(len(targets), dtype="float32")
     weights = class_weights(targets)
@@ -54,6 +58,8 @@ def epoch_rows(targets: np.ndarray, imbalance: Imbalance, oversample_to: float) 
     Returns:
         (m,) int64, m ≥ n; every record at least once.
     """
+    if not 0 < oversample_to < 1:
+        raise RecipeError(f"oversample_to must lie between 0 and 1. Received: oversample_to={oversample_to!r}")
     rows = np.arange(len(targets), dtype="int64")
     if imbalance != "oversample":
         return rows

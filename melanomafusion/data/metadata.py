@@ -97,7 +97,9 @@ class MetadataEncoder:
                 known = values.dropna().to_numpy(dtype="float64")
                 if not len(known):
                     raise MetadataError(f"Feature {name!r} has no value in any of {len(frame):,} rows; leave it out.")
-                state[name] = {"mean": float(known.mean()), "scale": float(known.std()) or 1.0}
+                mean, scale = float(known.mean()), float(known.std())
+                # A constant has a deviation of rounding noise only: dividing by it would blow up other values.
+                state[name] = {"mean": mean, "scale": scale if scale > 1e-9 * max(1.0, abs(mean)) else 1.0}
         self._state = state
         return self
 

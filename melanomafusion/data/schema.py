@@ -6,6 +6,7 @@ names and spellings, and then checked here as a whole, so that all of its proble
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -104,7 +105,7 @@ def _years(text: pd.Series) -> pd.Series:
     return text.isna() | years.between(0, MAX_AGE)
 
 
-def _schema(has_target: bool) -> pa.DataFrameSchema:
+def _schema(has_target: bool, required: Collection[str]) -> pa.DataFrameSchema:
     import pandera.pandas as pa
 
     def one_of(name: str, values: tuple[str, ...]) -> pa.Column:
@@ -118,23 +119,26 @@ def _schema(has_target: bool) -> pa.DataFrameSchema:
         "anatom_site_general_challenge": one_of("anatom_site_general_challenge", SITES),
         "diagnosis": one_of("diagnosis", DIAGNOSES),
     }
+    for name in required:
+        columns.setdefault(name, pa.Column(None, nullable=True)).required = True
     if has_target:
         zero_one = pa.Check(lambda text: text.isin(("0", "1", "0.0", "1.0")), error=_EXPECTED["target"])
         columns["target"] = pa.Column(None, zero_one)
     return pa.DataFrameSchema(columns)
 
 
-def find_problems(text: pd.DataFrame, *, has_target: bool) -> list[str]:
+def find_problems(text: pd.DataFrame, *, has_target: bool, required: Collection[str] = ()) -> list[str]:
     """Every cell of a text table that is not in the vocabulary, one line each, in row order.
 
     Args:
         text: table of strings (missing = NaN), columns in the vocabulary, index = line number in the file.
         has_target: whether the table must have a `target` column.
+        required: further columns that must be there, though values may be missing.
     """
     import pandera.pandas as pa
 
     try:
-        _schema(has_target).validate(text, lazy=True)
+        _schema(has_target, required).validate(text, lazy=True)
     except pa.errors.SchemaErrors as failure:
         cases = failure.failure_cases
     else:
@@ -159,7 +163,9 @@ def find_problems(text: pd.DataFrame, *, has_target: bool) -> list[str]:
     return problems
 
 
-def to_records(text: pd.DataFrame, *, where: str, source: str, has_target: bool) -> pd.DataFrame:
+def to_records(
+    text: pd.DataFrame, *, where: str, source: str, has_target: bool, required: Collection[str] = ()
+) -> pd.DataFrame:
     """Check a text table as a whole and give it types.
 
     Args:
@@ -167,6 +173,7 @@ def to_records(text: pd.DataFrame, *, where: str, source: str, has_target: bool)
         where: file name for messages.
         source: value of the `source` column.
         has_target: training tables have a target, test tables do not.
+        required: further columns that must be there.
 
     Returns:
         Table with the columns of `COLUMNS` first, then the table's own further columns. `age_approx` float64,
@@ -175,7 +182,7 @@ def to_records(text: pd.DataFrame, *, where: str, source: str, has_target: bool)
     Raises:
         TableError: all problems of the table, by row and column.
     """
-    problems = find_problems(text, has_target=has_target)
+    problems = find_problems(text, has_target=has_target, required=required)
     problems += _contradictions(text, has_target)
     if problems:
         raise TableError(where, problems, "Rows are counted as lines of the file; the header is line 1.")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..atomic import atomic_folder
 from ..data.metadata import MetadataEncoder
-from ..errors import BundleError
+from ..errors import BundleError, WeightsError
 from ..images.spec import ImageSpec
 from ..notice import NOT_A_MEDICAL_DEVICE
 from ..recipes.recipe import Recipe
@@ -72,6 +72,7 @@ class Bundle:
     def build_model(self) -> keras.Model:
         """The trained Keras model: logits of {"image", "metadata"}, as in `build_fusion_model`."""
         from ..models.fusion_model import build_fusion_model
+        from ..models.weights import load_whole
 
         recipe = self.recipe
         model = build_fusion_model(
@@ -85,9 +86,9 @@ class Bundle:
             n_classes=len(recipe.classes) or 1,
         )
         try:
-            model.load_weights(str(self.path / _WEIGHTS))
-        except (ValueError, OSError, KeyError) as error:
-            raise BundleError(f"{self.path}: the weights do not fit the recipe: {str(error).splitlines()[0]}") from None
+            load_whole(model, self.path / _WEIGHTS)
+        except WeightsError as error:
+            raise BundleError(f"{self.path}: the weights do not fit the recipe: {error}") from None
         return model
 
 

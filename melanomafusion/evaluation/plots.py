@@ -16,6 +16,16 @@ from .metrics import roc_auc
 
 # Okabe and Ito 2008: told apart by the colour-blind.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_PANELS = {
+    "loss": "loss",
+    "auc": "AUC",
+    "average_precision": "average precision",
+    "accuracy": "accuracy (score ≥ 0.5)",
+    "precision": "precision (score ≥ 0.5)",
+    "recall": "recall (score ≥ 0.5)",
+    "f1": "F1 (score ≥ 0.5)",
+    "learning_rate": "learning rate",
+}
 _LINES = ("-", "--", "-.", ":")
 
 
@@ -54,8 +64,7 @@ def plot_history(history: pd.DataFrame, *, title: str = "", figure: Figure | Non
     """
     figure = figure or Figure(figsize=(11, 5.6), layout="constrained")
     grid = figure.subplots(2, 4, sharex=True).ravel()
-    panels = ("loss", "auc", "average_precision", "accuracy", "precision", "recall", "f1", "learning_rate")
-    for ax, column in zip(grid, panels, strict=True):
+    for ax, column in zip(grid, _PANELS, strict=True):
         for i, (_, rows) in enumerate(history.groupby("fold")):
             colour = COLOURS[i % len(COLOURS)]
             if f"val_{column}" in rows:
@@ -63,7 +72,7 @@ def plot_history(history: pd.DataFrame, *, title: str = "", figure: Figure | Non
                 ax.plot(rows["epoch"], rows[column], color=colour, linewidth=0.9, linestyle=":")
             else:
                 ax.plot(rows["epoch"], rows[column], color=colour, linewidth=1.5)
-        ax.set_title(column.replace("_", " "), fontsize=10)
+        ax.set_title(_PANELS[column], fontsize=10)
         ax.grid(color="0.92", linewidth=0.6)
         if column == "learning_rate":
             ax.set_yscale("log")

@@ -61,7 +61,7 @@ def run_task(task: Task, on_event: Callable[[Event], None] | None = None) -> Any
     environment = {"TF_CPP_MIN_LOG_LEVEL": "2", **os.environ}
     with task.log.open("w", encoding="utf-8") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "melanomafusion.execution.worker"],
+            [sys.executable, "-P", "-m", "melanomafusion.execution.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,

@@ -78,6 +78,10 @@ def decode_images(
     target = out / "pixels.npy"
     with atomic_file(target) as part:
         array = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape if keep else (0, *shape[1:]))
+        if keep and hasattr(os, "posix_fallocate"):
+            # Reserve the space: a disk that fills up under a memory map would kill the process without a word.
+            with part.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, part.stat().st_size)
         work = partial(_decode_row, paths=paths, spec=spec, array=array if keep else None)
         with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
             for row, reason in enumerate(pool.map(work, range(count))):

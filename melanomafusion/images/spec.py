@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, JpegImagePlugin, PngImagePlugin, UnidentifiedImageError
 
 from ..errors import ImageError
 
-FORMATS = ("JPEG", "PNG", "MPO")  # MPO: JPEG files of some cameras that carry a second picture behind the first
+# Importing the plugins registers them: Pillow's own late registration is not safe in threads.
+FORMATS = (JpegImagePlugin.JpegImageFile.format, PngImagePlugin.PngImageFile.format)
 _PLAIN_MODES = ("RGB", "L", "P", "1")
 
 

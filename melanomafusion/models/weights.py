@@ -33,16 +33,28 @@ def load_backbone(backbone: Backbone, input_shape: tuple[int, int, int], weights
         raise WeightsError(f'There is no weights file {path}. Expected "imagenet", None or a .weights.h5 file.')
     application = _random(backbone, input_shape)
     try:
+        load_whole(application, path)
+    except WeightsError as error:
+        raise WeightsError(
+            f'{path} does not hold the weights of {backbone.name} (include_top=False, pooling="avg"): '
+            f"{error}. Use a file of that very backbone, or weights=None."
+        ) from None
+    return application
+
+
+def load_whole(model: keras.Model, path: str | Path) -> None:
+    """Load weights into every layer of a model, or fail.
+
+    Raises:
+        WeightsError: the file is not of this model; the message is the reason alone.
+    """
+    try:
         # Keras only warns where a layer finds nothing in the file and stays random: here that is an error.
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            application.load_weights(os.fspath(path))
+            model.load_weights(os.fspath(path))
     except (ValueError, KeyError, OSError, UserWarning, TypeError) as error:
-        raise WeightsError(
-            f'{path} does not hold the weights of {backbone.name} (include_top=False, pooling="avg"): '
-            f"{_reason(error)}. Use a file of that very backbone, or weights=None."
-        ) from None
-    return application
+        raise WeightsError(_reason(error)) from None
 
 
 def _reason(error: Exception) -> str:
@@ -54,18 +66,20 @@ def _reason(error: Exception) -> str:
 
 
 def _random(backbone: Backbone, input_shape: tuple[int, int, int]) -> keras.Model:
+    return _construct(backbone, input_shape, None)
+
+
+def _construct(backbone: Backbone, input_shape: tuple[int, int, int], weights: str | None) -> keras.Model:
     try:
-        return backbone.constructor(input_shape=input_shape, weights=None)
+        return backbone.constructor(input_shape=input_shape, weights=weights)
     except ValueError as error:  # InceptionV3 wants at least 75 pixels
         raise RecipeError(f"{backbone.name} cannot be built for images of {input_shape[0]} pixels: {error}") from None
 
 
 def _imagenet(backbone: Backbone, input_shape: tuple[int, int, int]) -> keras.Model:
     try:
-        return backbone.constructor(input_shape=input_shape, weights="imagenet")
-    except RecipeError:
-        raise
-    except (OSError, ValueError) as error:
+        return _construct(backbone, input_shape, "imagenet")
+    except OSError as error:
         reason: Exception = error
     except Exception as error:  # Keras wraps every failed download in a plain Exception
         if type(error) is not Exception:

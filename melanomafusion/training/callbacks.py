@@ -57,6 +57,7 @@ class EpochScores(keras.callbacks.Callback):
         validation: (inputs, label) pipeline of the inner validation split, in order.
         labels: (n, 1) or (n, k) its labels.
         to_scores: logits (n, k) → scores (n,).
+        is_positive: labels (n, k) → 0 or 1 (n,).
         loss: Keras loss of logits.
         counter: epoch counter of the training pipeline.
         history: rows are added to it.

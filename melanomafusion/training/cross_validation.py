@@ -20,7 +20,8 @@ from ..evaluation.intervals import auc_interval
 from ..evaluation.metrics import average_precision
 from ..evaluation.plots import plot_history, plot_roc, save_figure
 from ..execution.local import Task, run_task
-from ..images.pixels import bad_images_message
+from ..images.pixels import bad_images_message, decode_images
+from ..images.spec import ImageSpec
 from ..predictions import Predictions
 from ..recipes.recipe import Recipe
 from .checks import check_run
@@ -89,8 +90,7 @@ def cross_validate(
     run = _open(out, recipe, dataset, restart)
     to_train = [fold for fold in wanted if not run.is_done(fold)]
     if to_train:
-        dataset = _prepare(run, recipe, dataset, on_bad_image, report)
-        wanted = check_run(recipe, dataset, wanted)
+        _prepare(run, recipe, on_bad_image, report)
     for fold in to_train:
         report({"kind": "fold", "fold": fold, "folds": len(wanted), "epochs": recipe.epochs})
         task = Task(
@@ -173,25 +173,37 @@ def _open(out: str | Path, recipe: Recipe, dataset: Dataset, restart: bool) -> R
     return open_run(out, recipe, dataset, restart=restart)
 
 
-def _prepare(run: Run, recipe: Recipe, dataset: Dataset, on_bad_image: str, report: OnEvent) -> Dataset:
-    arguments = {"run": str(run.path)}
-    bad = run_task(Task("preparation", f"{_TASKS}:prepare_run", arguments, run.path / "prepare-log.txt"), report)
-    (run.path / "prepare-log.txt").unlink(missing_ok=True)
+def _prepare(run: Run, recipe: Recipe, on_bad_image: str, report: OnEvent) -> None:
+    """Check the weights and decode every image, before the first epoch."""
+    if not recipe.uses_images:
+        return
+    if recipe.weights is not None:
+        log = run.path / "weights-log.txt"
+        run_task(Task("the check of the weights", f"{_TASKS}:check_weights", {"run": str(run.path)}, log), report)
+        log.unlink(missing_ok=True)
+    bad = _decode(run, recipe, report)
     if not bad:
-        return run.dataset
+        return
     if on_bad_image == "error":
         shutil.rmtree(run.pixels, ignore_errors=True)
         raise ImageError(bad_images_message(bad, len(run.dataset)))
-    table = pd.DataFrame({"image_name": list(bad), "reason": list(bad.values())})
     with atomic_file(run.path / "bad_images.csv") as part:
+        table = pd.DataFrame({"image_name": list(bad), "reason": list(bad.values())})
         table.to_csv(part, index=False, lineterminator="\n")
-    report(
-        {"kind": "note", "text": f"{len(bad):,} unreadable images left out, listed in {run.path / 'bad_images.csv'}"}
-    )
+    report({"kind": "note", "text": f"{len(bad):,} unreadable images left out: {run.path / 'bad_images.csv'}"})
     kept = run.dataset.select(~run.dataset.frame["image_name"].isin(bad).to_numpy())
     check_run(recipe, kept)
     run.write_records(kept)
-    return _prepare(run, recipe, kept, on_bad_image, report)
+    _decode(run, recipe, report)
+
+
+def _decode(run: Run, recipe: Recipe, report: OnEvent) -> dict[str, str]:
+    return decode_images(
+        run.dataset,
+        ImageSpec(recipe.image_size),
+        run.pixels,
+        on_progress=lambda done, total: report({"kind": "decode", "done": done, "total": total}),
+    )
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pandas as pd
+from scipy.special import expit, softmax
 
 from ..data.dataset import Dataset
 from ..data.metadata import MetadataEncoder
@@ -18,10 +19,7 @@ from ..recipes.recipe import Recipe
 def probabilities(logits: np.ndarray) -> np.ndarray:
     """Sigmoid of (n, 1) logits, softmax of (n, k) ones; float64."""
     logits = np.asarray(logits, dtype="float64")
-    if logits.shape[1] == 1:
-        return np.exp(-np.logaddexp(0.0, -logits))
-    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return shifted / shifted.sum(axis=1, keepdims=True)
+    return np.asarray(expit(logits) if logits.shape[1] == 1 else softmax(logits, axis=1))
 
 
 def scores_of(values: np.ndarray, recipe: Recipe) -> np.ndarray:

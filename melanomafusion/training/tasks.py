@@ -8,35 +8,27 @@ from typing import Any
 
 import pandas as pd
 
+from ..data.dataset import Dataset
 from ..data.metadata import MetadataEncoder
-from ..images.pixels import decode_images, open_pixels
+from ..deploy.bundle import Bundle
+from ..errors import ImageError
+from ..images.pixels import bad_images_message, decode_images, open_pixels
 from ..images.spec import ImageSpec
 from .fit import build_model, fit_fold, set_up_keras
+from .predict import predict_scores
 from .run import Run
 
 OnEvent = Callable[[dict[str, Any]], None]
 
 
-def prepare_run(*, on_event: OnEvent, run: str) -> dict[str, str]:
-    """Build the model once (so that wrong weights fail first), then decode every image.
-
-    Returns:
-        Image name → reason, for each image that cannot be used.
-    """
+def check_weights(*, on_event: OnEvent, run: str) -> None:
+    """Build the model of a run once, so that weights that cannot be loaded fail before images are decoded."""
+    del on_event
     opened = Run(Path(run))
-    recipe, dataset = opened.recipe, opened.dataset
+    recipe = opened.recipe
     set_up_keras(recipe, recipe.seed)
-    encoder = MetadataEncoder(recipe.metadata_features).fit(dataset.frame) if recipe.uses_metadata else None
-    build_model(recipe, encoder)
-    if not recipe.uses_images:
-        return {}
-    spec = ImageSpec(recipe.image_size)
-    on_event({"kind": "decode", "done": 0, "total": len(dataset)})
-    return decode_images(
-        dataset,
-        spec,
-        opened.pixels,
-        on_progress=lambda done, total: on_event({"kind": "decode", "done": done, "total": total}),
+    build_model(
+        recipe, MetadataEncoder(recipe.metadata_features).fit(opened.dataset.frame) if recipe.uses_metadata else None
     )
 
 
@@ -57,10 +49,6 @@ def predict_bundles(*, on_event: OnEvent, bundles: list[str], dataset: str, out:
         dataset: Parquet file.
         out: Parquet file of image_name, score.
     """
-    from ..data.dataset import Dataset
-    from ..deploy.bundle import Bundle
-    from .predict import predict_scores
-
     records = Dataset.read_parquet(dataset)
     pixels, total = None, None
     for number, path in enumerate(bundles, start=1):
@@ -74,9 +62,6 @@ def predict_bundles(*, on_event: OnEvent, bundles: list[str], dataset: str, out:
                 on_progress=lambda done, count: on_event({"kind": "decode", "done": done, "total": count}),
             )
             if bad:
-                from ..errors import ImageError
-                from ..images.pixels import bad_images_message
-
                 raise ImageError(bad_images_message(bad, len(records)))
             pixels = open_pixels(records, bundle.spec, folder)
         table = predict_scores(

@@ -41,6 +41,8 @@ def load_source(
         "extra_images": extra_images,
     }
     if source == "folders":
+        if image_folder or not with_images or missing_images != "error" or extra_images != "error":
+            raise TableError("source", ["folders has no table: it takes the folder alone"])
         return load_image_folders(root)
     if source == "csv":
         options["image_folder"] = image_folder if with_images else None

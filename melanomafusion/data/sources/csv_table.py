@@ -40,6 +40,8 @@ def load_csv(
     """
     path = Path(table)
     text = to_vocabulary(read_text_table(path), where=str(path), columns=columns)
+    if positive is not None and not positive:
+        raise TableError(str(path), ["positive=[] would make every target 0"], "Name the values that mean 1.")
     if positive is not None and "target" in text:
         known = text["target"].notna()
         missing = [value for value in positive if value not in set(text["target"].dropna())]

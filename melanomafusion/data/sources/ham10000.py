@@ -58,6 +58,11 @@ def load_ham10000(
     absent = [name for name in ("diagnosis", "lesion_id") if name not in text]
     if absent:
         raise TableError(str(path), [f"column {name} is missing" for name in absent], "Expected lesion_id and dx.")
+    empty = text.index[text["diagnosis"].isna()]
+    if len(empty):
+        raise TableError(
+            str(path), [f"row {line}, column dx: is empty" for line in empty], "Every row needs a diagnosis."
+        )
     text["target"] = text["diagnosis"].isin(list(positive)).map({True: "1", False: "0"})
     frame = to_records(text, where=str(path), source="ham10000", has_target=True)
     if with_images:

@@ -86,12 +86,22 @@ def _split_anew(frame: pd.DataFrame, counts: dict[str, int], seed: int, root: Pa
     order = frame.assign(
         key=[hashlib.sha256(f"{seed}/{name}".encode()).hexdigest() for name in frame["image_name"]]
     ).sort_values("key")
-    # Interleave the classes evenly (rank within class / class size), so that any run of rows has their proportion.
-    place = order.groupby("target").cumcount() + 0.5
-    size = order.groupby("target")["key"].transform("size")
-    order = order.assign(place=place / size).sort_values(["place", "key"])
-    labels = [name for name, count in counts.items() for _ in range(count)]
-    # Deal the labels evenly too: sort them by their own relative place.
-    places = [(i + 0.5) / count for count in counts.values() for i in range(count)]
-    dealt = [label for _, label in sorted(zip(places, labels, strict=True), key=lambda pair: pair[0])]
-    return pd.Series(dealt, index=order.index, dtype="str").reindex(frame.index)
+    labels = pd.Series("", index=order.index, dtype="str")
+    positive = order.index[order["target"] == 1]
+    shares = _largest_remainder(len(positive), counts)
+    for rows, allotted in (
+        (positive, shares),
+        (order.index[order["target"] == 0], {name: counts[name] - shares[name] for name in counts}),
+    ):
+        labels.loc[rows] = pd.Series([name for name, n in allotted.items() for _ in range(n)], index=rows, dtype="str")
+    return labels.reindex(frame.index)
+
+
+def _largest_remainder(total: int, counts: dict[str, int]) -> dict[str, int]:
+    """Share `total` out in proportion to counts, whole numbers that add up to it."""
+    exact = {name: total * count / sum(counts.values()) for name, count in counts.items()}
+    shares = {name: int(value) for name, value in exact.items()}
+    by_remainder = sorted(exact, key=lambda name: shares[name] - exact[name])
+    for name in by_remainder[: total - sum(shares.values())]:
+        shares[name] += 1
+    return shares

@@ -29,7 +29,7 @@ ONE_HOT = {
 _MERGED = ("ISIC_2019_Training_Metadata_with_labels.csv",)
 _TRUTH = "ISIC_2019_Training_GroundTruth.csv"
 _METADATA = "ISIC_2019_Training_Metadata.csv"
-_FOLDERS = ("ISIC_2019_Training_Input", "ISIC_2019_Training_Input/ISIC_2019_Training_Input", "train", "images")
+_FOLDERS = ("ISIC_2019_Training_Input/ISIC_2019_Training_Input", "ISIC_2019_Training_Input", "train", "images")
 
 
 def load_isic_2019(
@@ -74,22 +74,24 @@ def load_isic_2019(
 
 
 def _merge(truth: pd.DataFrame, metadata: pd.DataFrame, root: Path) -> pd.DataFrame:
+    tables = []
     for name, table in ((_TRUTH, truth), (_METADATA, metadata)):
-        if "image" not in table:
-            raise TableError(str(root / name), ["column image is missing"], f"It has {', '.join(table.columns)}.")
-        twice = table.loc[table["image"].duplicated(), "image"]
+        where = str(root / name)
+        spelt = to_vocabulary(table, where=where)
+        if "image_name" not in spelt:
+            raise TableError(where, ["column image is missing"], f"It has {', '.join(table.columns)}.")
+        twice = spelt.loc[spelt["image_name"].duplicated(), "image_name"]
         if len(twice):
-            raise TableError(
-                str(root / name), [f"row {line}, column image: {value!r} stands twice" for line, value in twice.items()]
-            )
-    only_truth = sorted(set(truth["image"].dropna()) - set(metadata["image"].dropna()))
-    only_metadata = sorted(set(metadata["image"].dropna()) - set(truth["image"].dropna()))
-    problems = [f"image {name!r} is in {_TRUTH} but not in {_METADATA}" for name in only_truth]
-    problems += [f"image {name!r} is in {_METADATA} but not in {_TRUTH}" for name in only_metadata]
+            raise TableError(where, [f"row {line}, column image: {v!r} stands twice" for line, v in twice.items()])
+        tables.append(spelt)
+    truth, metadata = tables
+    names = [set(table["image_name"].dropna()) for table in tables]
+    problems = [f"image {name!r} is in {_TRUTH} but not in {_METADATA}" for name in sorted(names[0] - names[1])]
+    problems += [f"image {name!r} is in {_METADATA} but not in {_TRUTH}" for name in sorted(names[1] - names[0])]
     if problems:
         raise TableError(str(root), problems, "The two official files list the same images.")
     lines = truth.index
-    return truth.merge(metadata, on="image", how="left", validate="one_to_one").set_index(lines)
+    return truth.merge(metadata, on="image_name", how="left", validate="one_to_one").set_index(lines)
 
 
 def _with_diagnosis(text: pd.DataFrame, path: Path) -> pd.DataFrame:

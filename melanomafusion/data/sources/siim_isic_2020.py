@@ -18,6 +18,7 @@ _TABLES = {
     "train": ("train.csv", "ISIC_2020_Training_GroundTruth_v2.csv", "ISIC_2020_Training_GroundTruth.csv"),
     "test": ("test.csv", "ISIC_2020_Test_Metadata.csv"),
 }
+_REQUIRED = ("patient_id", "sex", "age_approx", "anatom_site_general_challenge")
 _FOLDERS = {
     "train": ("jpeg/train", "train", "ISIC_2020_Training_JPEG/train", "ISIC_2020_Training_Input", "images"),
     "test": ("jpeg/test", "test", "ISIC_2020_Test_JPEG", "ISIC_2020_Test_Input", "images"),
@@ -58,7 +59,7 @@ def load_siim_isic_2020(
         root, table = root.parent, root
     path = Path(table) if table else find_first(root, _TABLES[split], f"{split} table")
     text = to_vocabulary(read_text_table(path), where=str(path))
-    frame = to_records(text, where=str(path), source="siim-isic-2020", has_target=split == "train")
+    frame = to_records(text, where=str(path), source="siim-isic-2020", has_target=split == "train", required=_REQUIRED)
     frame["split"] = split
     if with_images:
         folder = Path(image_folder) if image_folder else find_first(root, _FOLDERS[split], f"folder of {split} images")

@@ -1,0 +1,277 @@
+"""`Recipe`: frozen plain fields, JSON both ways, and everything that cannot work named at once."""
+
+import dataclasses
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from melanomafusion.errors import RecipeError
+from melanomafusion.recipes.recipe import Recipe, Stage
+
+POSITIVE = st.floats(1e-8, 10, allow_nan=False)
+SHARE = st.floats(0, 0.99)
+STAGES = st.builds(
+    Stage,
+    trainable=st.sampled_from(["head", "all", "top"]),
+    epochs=st.integers(2, 100),
+    learning_rate=POSITIVE,
+    backbone_learning_rate=st.none() | POSITIVE,
+    top_share=st.floats(0.01, 1),
+    optimizer=st.sampled_from(["adam", "adamw", "rmsprop", "sgd"]),
+    schedule=st.sampled_from(["plateau", "cosine", "constant"]),
+    warmup_epochs=st.floats(0, 1.5),
+    early_stopping_patience=st.none() | st.integers(1, 20),
+)
+RECIPES = st.builds(
+    Recipe,
+    name=st.text(min_size=1, max_size=20),
+    image_size=st.integers(32, 1000),
+    weights=st.none() | st.sampled_from(["imagenet", "a/b.weights.h5"]),
+    freeze_batch_norm=st.just(False),
+    metadata_units=st.lists(st.integers(1, 512), max_size=3),
+    metadata_dropout=SHARE,
+    dropout=SHARE,
+    imbalance=st.sampled_from(["class_weight", "oversample", "none"]),
+    stages=st.lists(STAGES, min_size=1, max_size=3),
+    tta=st.sampled_from([1, 8]),
+    seed=st.integers(0, 2**31 - 1),
+)
+
+
+def stage(**fields):
+    return Recipe("r", stages=(Stage(**fields),))
+
+
+@settings(deadline=None, max_examples=60)
+@given(RECIPES)
+def test_json_round_trip(recipe):
+    again = Recipe.from_json(recipe.to_json())
+    assert again == recipe
+    assert again.to_json() == recipe.to_json()
+
+
+@settings(deadline=None, max_examples=60)
+@given(RECIPES)
+def test_json_holds_every_field_in_plain_values(recipe):
+    content = json.loads(recipe.to_json())
+    assert set(content) == {field.name for field in dataclasses.fields(Recipe)}
+    assert content == recipe.to_dict()
+
+
+def test_multi_class_recipe_survives_json():
+    recipe = Recipe("r", classes=("melanoma", "nevus", "BKL"), loss="categorical")
+    assert Recipe.from_json(recipe.to_json()) == recipe
+
+
+def test_recipe_and_stage_are_frozen():
+    recipe = Recipe("r")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        recipe.image_size = 100
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        recipe.stages[0].epochs = 1
+
+
+def test_recipes_can_be_compared_and_hashed():
+    assert Recipe("r") == Recipe("r")
+    assert len({Recipe("r"), Recipe("r"), Recipe("r", seed=1)}) == 2
+
+
+def test_replace_gives_another_recipe_and_keeps_the_first():
+    recipe = Recipe("r")
+    other = recipe.replace(image_size=256, name="s")
+    assert (other.image_size, other.name) == (256, "s")
+    assert (recipe.image_size, recipe.name) == (380, "r")
+    assert other.replace(image_size=380, name="r") == recipe
+
+
+def test_replace_checks_the_new_values():
+    with pytest.raises(RecipeError, match="image_size=5"):
+        Recipe("r").replace(image_size=5)
+
+
+def test_replace_takes_stages_as_objects_of_their_fields():
+    recipe = Recipe("r").replace(stages=[{"epochs": 4, "schedule": "constant"}])
+    assert recipe.stages == (Stage(epochs=4, schedule="constant"),)
+
+
+def test_epochs_limits_every_stage():
+    recipe = Recipe("r", stages=(Stage(epochs=2), Stage(epochs=20), Stage(epochs=5)))
+    assert recipe.epochs == 27
+    short = recipe.replace(epochs=3)
+    assert [s.epochs for s in short.stages] == [2, 3, 3]
+    assert short.epochs == 8
+    assert dataclasses.replace(short.stages[1], epochs=20) == recipe.stages[1]
+
+
+def test_epochs_limits_stages_given_in_the_same_call():
+    recipe = Recipe("r").replace(epochs=3, stages=(Stage(epochs=9), {"epochs": 1}))
+    assert [s.epochs for s in recipe.stages] == [3, 1]
+
+
+@pytest.mark.parametrize("epochs", [0, -1, 2.5, "3"])
+def test_impossible_epochs_are_refused(epochs):
+    with pytest.raises(RecipeError, match="epochs must be a whole number of at least 1"):
+        Recipe("r").replace(epochs=epochs)
+
+
+@pytest.mark.parametrize(
+    ("key", "near"), [("imagesize", "image_size"), ("batchsize", "batch_size"), ("backbones", "backbone")]
+)
+def test_unknown_key_is_refused_with_the_nearest_known_one(key, near):
+    for call in (
+        lambda: Recipe("r").replace(**{key: 1}),
+        lambda: Recipe.from_dict({"name": "r", key: 1}),
+        lambda: Recipe.from_json(json.dumps({"name": "r", key: 1})),
+    ):
+        with pytest.raises(RecipeError) as error:
+            call()
+        assert f"{key} (did you mean {near}?)" in str(error.value)
+
+
+def test_all_unknown_keys_are_named_and_the_known_ones_listed():
+    with pytest.raises(RecipeError) as error:
+        Recipe.from_dict({"name": "r", "zzz": 1, "lerning_rate": 2})
+    message = str(error.value)
+    assert "zzz\n" in message
+    assert "lerning_rate" in message
+    assert "Known: name, backbone, image_size" in message
+
+
+def test_unknown_key_of_a_stage_is_refused_with_the_nearest_known_one():
+    with pytest.raises(RecipeError, match=r"learnrate \(did you mean learning_rate\?\)"):
+        Recipe("r").replace(stages=[{"learnrate": 1e-3}])
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("image_size", "380"),
+        ("image_size", 380.0),
+        ("batch_size", True),
+        ("dropout", "0.3"),
+        ("weights", 5),
+        ("freeze_batch_norm", 1),
+        ("imbalance", "balanced"),
+        ("loss", "mse"),
+        ("tta", 4),
+        ("tta", True),
+        ("precision", "float16"),
+        ("monitor", "auc"),
+        ("metadata_units", ("64",)),
+        ("metadata_features", (1,)),
+        ("name", 5),
+    ],
+)
+def test_wrong_types_are_refused_by_name(field, value):
+    with pytest.raises(RecipeError, match=f"{field}=.*expected"):
+        Recipe(**{"name": "r", field: value})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("epochs", "3"), ("learning_rate", None), ("optimizer", "lamb"), ("schedule", "step")]
+)
+def test_wrong_types_in_a_stage_are_refused_by_name_and_number(field, value):
+    with pytest.raises(RecipeError, match=f"stage 2: {field}=.*expected"):
+        Recipe("r", stages=(Stage(), Stage(**{field: value})))
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"image_size": 31}, "image_size=31: at least 32"),
+        ({"batch_size": 0}, "batch_size=0"),
+        ({"metadata_dropout": 1.0}, "metadata_dropout=1.0"),
+        ({"dropout": -0.1}, "dropout=-0.1"),
+        ({"dropout": float("nan")}, "dropout=nan"),
+        ({"oversample_to": 1.0}, "oversample_to=1.0"),
+        ({"label_smoothing": 1.0}, "label_smoothing=1.0"),
+        ({"validation_fraction": 0.0}, "validation_fraction=0.0"),
+        ({"validation_fraction": 0.6}, "validation_fraction=0.6"),
+        ({"classes": ("a", "b"), "loss": "categorical"}, "at least three"),
+        ({"classes": ("melanoma", "b", "c")}, 'loss "categorical" goes with classes'),
+        ({"loss": "categorical"}, 'loss "categorical" goes with classes'),
+        ({"classes": ("a", "b", "c"), "loss": "categorical"}, "positive_classes: among classes"),
+        (
+            {"classes": ("melanoma", "b", "c"), "loss": "categorical", "imbalance": "oversample"},
+            'imbalance "oversample" is for binary models',
+        ),
+        ({"weights": None}, "untrained batch norm would stay frozen"),
+        ({"stages": ()}, "stages: at least one"),
+    ],
+)
+def test_impossible_values_are_refused_by_name(fields, reason):
+    with pytest.raises(RecipeError) as error:
+        Recipe("r", **fields)
+    assert reason in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"epochs": 0}, "epochs=0"),
+        ({"learning_rate": 0.0}, "learning_rate=0.0"),
+        ({"learning_rate": float("nan")}, "learning_rate=nan"),
+        ({"backbone_learning_rate": -1e-4}, "backbone_learning_rate"),
+        ({"plateau_factor": 1.0}, "plateau_factor=1.0"),
+        ({"top_share": 0.0}, "top_share=0.0"),
+        ({"warmup_epochs": 10}, "warmup_epochs"),
+        ({"weight_decay": 1e-4}, 'weight_decay goes with optimizer "adamw"'),
+    ],
+)
+def test_impossible_values_in_a_stage_are_refused_by_name(fields, reason):
+    with pytest.raises(RecipeError) as error:
+        stage(**fields)
+    assert f"stage 1: {reason}" in str(error.value)
+
+
+def test_all_problems_are_listed_at_once():
+    with pytest.raises(RecipeError) as error:
+        Recipe("bad", image_size=5, batch_size=0, dropout=2.0, stages=(Stage(), Stage(epochs=0, learning_rate=-1.0)))
+    message = str(error.value)
+    assert message.startswith("Recipe 'bad' cannot work:")
+    for part in ("image_size=5", "batch_size=0", "dropout=2.0", "stage 2: epochs=0", "stage 2: learning_rate=-1.0"):
+        assert part in message
+
+
+def test_all_wrong_types_are_listed_at_once():
+    with pytest.raises(RecipeError) as error:
+        Recipe("bad", image_size="5", batch_size=1.5, stages=(Stage(epochs="3"),))
+    for part in ("image_size='5'", "batch_size=1.5", "stage 1: epochs='3'"):
+        assert part in str(error.value)
+
+
+def test_random_backbone_with_trained_batch_norm_is_fine():
+    assert Recipe("r", weights=None, freeze_batch_norm=False).weights is None
+    assert Recipe("r", weights=None, fusion="metadata").weights is None
+
+
+@pytest.mark.parametrize(
+    ("fusion", "images", "metadata"), [("concat", True, True), ("image", True, False), ("metadata", False, True)]
+)
+def test_recipe_says_which_inputs_it_uses(fusion, images, metadata):
+    recipe = Recipe("r", fusion=fusion)
+    assert (recipe.uses_images, recipe.uses_metadata) == (images, metadata)
+
+
+@pytest.mark.parametrize("text", ["", "not JSON", '{"name": '])
+def test_text_that_is_not_json_is_refused(text):
+    with pytest.raises(RecipeError, match="Not a recipe in JSON"):
+        Recipe.from_json(text)
+
+
+@pytest.mark.parametrize("text", ["[]", "5", "null", '"r"'])
+def test_json_that_is_no_object_is_refused(text):
+    with pytest.raises(RecipeError, match="A recipe is a JSON object"):
+        Recipe.from_json(text)
+
+
+def test_recipe_without_a_name_is_refused():
+    with pytest.raises(RecipeError, match="needs a name"):
+        Recipe.from_json("{}")
+
+
+def test_stage_that_is_no_object_is_refused():
+    with pytest.raises(RecipeError, match="A stage is an object of its fields"):
+        Recipe.from_json('{"name": "r", "stages": [3]}')

@@ -1,0 +1,137 @@
+"""A run: every fold in a process of its own, what lies in the folder, how it goes on."""
+
+import json
+import sys
+
+import pandas as pd
+import pytest
+
+import melanomafusion as mf
+from melanomafusion.errors import ImageError, RunError
+
+RECIPE = mf.get_recipe("metadata-tiny").replace(epochs=2, validation_fraction=0.25, name="metadata-test")
+
+
+@pytest.fixture(scope="module")
+def run(folded, tmp_path_factory):
+    out = tmp_path_factory.mktemp("run") / "metadata"
+    events = []
+    cv = mf.cross_validate(RECIPE, folded, out=out, on_event=events.append)
+    return cv, events
+
+
+def test_each_record_is_scored_once_in_the_order_of_the_table(run, folded):
+    cv, _ = run
+    frame = cv.oof.frame
+    assert list(frame["image_name"]) == list(folded.image_names)
+    assert (frame["fold"].to_numpy() == folded.frame["fold"].to_numpy()).all()
+    assert (cv.oof.targets == folded.targets).all()
+
+
+def test_the_run_folder_holds_what_the_design_says(run):
+    cv, _ = run
+    names = {path.name for path in cv.path.iterdir()}
+    assert {"recipe.json", "folds.csv", "oof.csv", "oof.parquet", "history.csv", "metrics.json", "report"} <= names
+    assert {"fold-0", "fold-1", "fold-2"} <= names
+    assert "pixels" not in names
+    assert (cv.path / "report" / "history.png").stat().st_size > 10_000
+    again = mf.Predictions.read_csv(cv.path / "oof.csv")
+    assert (again.scores == cv.oof.scores).all()
+    assert pd.read_parquet(cv.path / "oof.parquet")["score"].tolist() == cv.oof.scores.tolist()
+    history = pd.read_csv(cv.path / "history.csv")
+    assert history.groupby("fold").size().tolist() == [2, 2, 2]
+
+
+def test_metrics_hold_the_interval_and_every_fold(run):
+    cv, _ = run
+    metrics = json.loads((cv.path / "metrics.json").read_text())
+    assert metrics["auc_interval"][0] < metrics["auc"] < metrics["auc_interval"][1]
+    assert metrics["interval_cluster"] == "patient"
+    assert [fold["fold"] for fold in metrics["folds"]] == [0, 1, 2]
+
+
+def test_events_tell_of_folds_and_epochs(run):
+    _, events = run
+    assert [event["fold"] for event in events if event["kind"] == "fold"] == [0, 1, 2]
+    assert len([event for event in events if event["kind"] == "epoch"]) == 6
+
+
+def test_a_finished_run_does_nothing_when_started_again(run, folded):
+    cv, _ = run
+    before = {path: path.stat().st_mtime_ns for path in cv.path.glob("fold-*/metrics.json")}
+    again = mf.cross_validate(RECIPE, folded, out=cv.path)
+    assert {path: path.stat().st_mtime_ns for path in cv.path.glob("fold-*/metrics.json")} == before
+    assert (again.oof.scores == cv.oof.scores).all()
+
+
+def test_a_run_goes_on_with_the_folds_that_are_not_done(folded, run, tmp_path):
+    cv, _ = run
+    part = mf.cross_validate(RECIPE, folded, out=tmp_path / "run", folds=[1])
+    assert set(part.oof.frame["fold"]) == {1}
+    whole = mf.cross_validate(RECIPE, folded, out=tmp_path / "run")
+    assert (whole.oof.scores == cv.oof.scores).all()
+
+
+def test_another_recipe_or_other_data_in_the_same_folder_is_refused(run, folded):
+    cv, _ = run
+    with pytest.raises(RunError, match=r"dropout: 0\.1 → 0\.4"):
+        mf.cross_validate(RECIPE.replace(dropout=0.4), folded, out=cv.path)
+    older = folded.with_columns(age_approx=folded.frame["age_approx"] + 1)
+    with pytest.raises(RunError, match="other records or folds"):
+        mf.cross_validate(RECIPE, older, out=cv.path)
+    assert (cv.path / "metrics.json").exists()
+
+
+def test_a_folder_with_something_else_is_left_alone(folded, tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(RunError, match="not empty and not a run"):
+        mf.cross_validate(RECIPE, folded, out=tmp_path)
+    with pytest.raises(RunError, match="not empty and not a run"):
+        mf.cross_validate(RECIPE, folded, out=tmp_path, restart=True)
+    assert (tmp_path / "thesis.txt").read_text() == "mine"
+
+
+def test_unreadable_images_stop_the_run_or_are_left_out_and_listed(folded, tmp_path):
+    paths = folded.frame["path"].copy()
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"\xff\xd8\xff nothing more")
+    paths.iloc[3] = str(broken)
+    data, name = folded.with_columns(path=paths), folded.image_names[3]
+    recipe = mf.get_recipe("image-tiny").replace(epochs=1, tta=1, validation_fraction=0.25)
+    with pytest.raises(ImageError, match=name):
+        mf.cross_validate(recipe, data, out=tmp_path / "run", folds=[0])
+    assert not (tmp_path / "run" / "fold-0" / "history.csv").exists()
+    cv = mf.cross_validate(recipe, data, out=tmp_path / "run", folds=[0], on_bad_image="skip")
+    listed = pd.read_csv(tmp_path / "run" / "bad_images.csv")
+    assert listed["image_name"].tolist() == [name]
+    assert name not in set(cv.oof.frame["image_name"])
+    folds = pd.read_csv(tmp_path / "run" / "folds.csv")
+    assert len(folds) == len(folded) - 1
+
+
+def test_an_image_level_split_is_stamped_on_the_scores(folded, tmp_path):
+    plain = mf.Dataset(folded.frame.drop(columns=["fold", "grouped_by"]))
+    data = mf.assign_folds(plain, 2, group="record")
+    cv = mf.cross_validate(RECIPE.replace(epochs=1), data, out=tmp_path / "run", folds=[0])
+    assert cv.oof.grouped_by == "record"
+    assert cv.metrics["grouped_by"] == "record"
+    assert "image-level split" in mf.plot_roc({"x": cv.oof}).get_title()
+
+
+def test_the_test_split_gets_the_mean_of_the_folds(run, synthetic_root, folded):
+    cv, _ = run
+    test = mf.load_siim_isic_2020(synthetic_root, split="test", with_images=False)
+    mean = mf.predict_run(cv.path, test)
+    assert mean.kind == "test"
+    assert list(mean.frame["image_name"]) == list(test.image_names)
+    single = [mf.predict_run(bundle, test).scores for bundle in cv.bundles]
+    assert mean.scores == pytest.approx(sum(single) / 3, abs=1e-12)
+
+
+def test_importing_the_runner_loads_no_keras():
+    """The parent process stays small: Keras lives in the processes of the folds."""
+    import subprocess
+
+    code = "import sys, melanomafusion.training.cross_validation; print('keras' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "False"
