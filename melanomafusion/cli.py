@@ -407,7 +407,7 @@ def _print_scores(members: dict[str, Predictions], *, as_json: bool = False, dif
     if gain:
         a, b = members
         console.print(f"{a} − {b}: AUC {gain.estimate:+.4f} ({gain.low:+.4f} to {gain.high:+.4f}), paired.")
-    if any((member.grouped_by or "").startswith("record") for member in members.values()):
+    if any(member.image_level_split for member in members.values()):
         console.print("Image-level split: images of one patient may lie on both sides, so scores may be too high.")
 
 

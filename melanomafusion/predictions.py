@@ -89,6 +89,11 @@ class Predictions:
         """What the folds kept together, where known; "record" means images of one patient were split."""
         return str(self._frame["grouped_by"].iloc[0]) if "grouped_by" in self._frame else None
 
+    @property
+    def image_level_split(self) -> bool:
+        """Whether images of one patient may lie on both sides of a split, so that scores may be too high."""
+        return "record" in (self.grouped_by or "").split(" + ")
+
     def write_csv(self, path: str | Path) -> None:
         """Write all columns as CSV, whole or not at all; scores keep all their digits."""
         with atomic_file(path) as part:

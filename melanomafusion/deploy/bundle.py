@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..atomic import atomic_folder
 from ..data.metadata import MetadataEncoder
-from ..errors import BundleError, WeightsError
+from ..errors import BundleError, MelanomaFusionError, WeightsError
 from ..images.spec import ImageSpec
 from ..notice import NOT_A_MEDICAL_DEVICE
 from ..recipes.recipe import Recipe
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 _SUMS = "SHA256SUMS"
 _WEIGHTS = "model.weights.h5"
+_ENCODER = "metadata_encoder.json"
+_SPEC = "image_spec.json"
 
 
 @dataclass(frozen=True)
@@ -59,15 +61,15 @@ class Bundle:
             raise BundleError(
                 f"{path}: bundle of format {content.get('format')!r}; this version reads format {FORMAT}."
             )
-        recipe = Recipe.from_dict(content["recipe"])
-        encoder, spec = path / "metadata_encoder.json", path / "image_spec.json"
-        return cls(
-            path,
-            recipe,
-            MetadataEncoder.from_json(encoder.read_text(encoding="utf-8")) if recipe.uses_metadata else None,
-            ImageSpec.from_json(spec.read_text(encoding="utf-8")) if recipe.uses_images else None,
-            _read_json(path / "metrics.json"),
-        )
+        try:
+            recipe = Recipe.from_dict(content.get("recipe"))  # type: ignore[arg-type]
+            encoder = MetadataEncoder.from_json(_read_text(path / _ENCODER)) if recipe.uses_metadata else None
+            spec = ImageSpec.from_json(_read_text(path / _SPEC)) if recipe.uses_images else None
+        except MelanomaFusionError as error:
+            raise BundleError(f"{path}: {error}") from None
+        if spec is not None and spec.size != recipe.image_size:
+            raise BundleError(f"{path}: {_SPEC} has size {spec.size}, the recipe {recipe.image_size}.")
+        return cls(path, recipe, encoder, spec, _read_json(path / "metrics.json"))
 
     def build_model(self) -> keras.Model:
         """The trained Keras model: logits of {"image", "metadata"}, as in `build_fusion_model`."""
@@ -118,9 +120,9 @@ def write_bundle(
         (part / "bundle.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         (part / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
         if encoder is not None:
-            (part / "metadata_encoder.json").write_text(encoder.to_json(), encoding="utf-8")
+            (part / _ENCODER).write_text(encoder.to_json(), encoding="utf-8")
         if spec is not None:
-            (part / "image_spec.json").write_text(spec.to_json(), encoding="utf-8")
+            (part / _SPEC).write_text(spec.to_json(), encoding="utf-8")
         model.save_weights(str(part / _WEIGHTS))
         names = sorted(file.name for file in part.iterdir())
         lines = [f"{_sha256(part / name)}  {name}\n" for name in names]
@@ -137,7 +139,8 @@ def find_bundles(path: str | Path) -> list[Path]:
     path = Path(path)
     if (path / "bundle.json").is_file():
         return [path]
-    found = sorted(path.glob("fold-*/bundle"), key=lambda p: int(p.parent.name.removeprefix("fold-")))
+    folds = [p for p in path.glob("fold-*/bundle") if p.parent.name.removeprefix("fold-").isdigit()]
+    found = sorted(folds, key=lambda p: int(p.parent.name.removeprefix("fold-")))
     if not found:
         raise BundleError(f"{path} is neither a bundle nor a run with trained folds (fold-0/bundle, …).")
     return found
@@ -147,7 +150,7 @@ def _check_sums(path: Path) -> None:
     if not (path / _SUMS).is_file():
         raise BundleError(f"{path} is not a bundle: it has no {_SUMS}.")
     listed = {}
-    for line in (path / _SUMS).read_text(encoding="utf-8").splitlines():
+    for line in _read_text(path / _SUMS).splitlines():
         digest, _, name = line.partition("  ")
         if not name or Path(name).name != name:
             raise BundleError(f"{path / _SUMS}: line {line!r} does not name a file of the bundle.")
@@ -155,6 +158,9 @@ def _check_sums(path: Path) -> None:
     needed = {"bundle.json", "metrics.json", _WEIGHTS}
     if not needed <= set(listed):
         raise BundleError(f"{path / _SUMS} does not list {', '.join(sorted(needed - set(listed)))}.")
+    unlisted = {file.name for file in path.iterdir()} - set(listed) - {_SUMS}
+    if unlisted:
+        raise BundleError(f"{path}: {', '.join(sorted(unlisted))} is not listed in {_SUMS}.")
     for name, digest in listed.items():
         file = path / name
         if not file.is_file() or file.is_symlink():
@@ -165,12 +171,19 @@ def _check_sums(path: Path) -> None:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BundleError(f"{path} cannot be read: {error}") from None
+        content = json.loads(_read_text(path))
+    except ValueError as error:
+        raise BundleError(f"{path} is not JSON: {error}") from None
     if not isinstance(content, dict):
         raise BundleError(f"{path}: expected a JSON object.")
     return content
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BundleError(f"{path} cannot be read: {error}") from None
 
 
 def _sha256(path: Path) -> str:

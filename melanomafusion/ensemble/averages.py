@@ -80,7 +80,7 @@ class MeanEnsemble:
         self.members = list(aligned)
 
     def _combine(self, aligned: dict[str, Predictions]) -> np.ndarray:
-        return np.asarray(np.mean([member.scores for member in aligned.values()], axis=0))
+        return _mean([member.scores for member in aligned.values()])
 
     def _state(self) -> dict[str, Any]:
         return {"missing": self.missing, "members": self.members}
@@ -122,7 +122,7 @@ class RankMeanEnsemble(MeanEnsemble):
         aligned = align(members, missing=self.missing)
         grid = np.linspace(0.0, 1.0, _QUANTILES)
         ranks = [_rank_in(self.quantiles[name], grid, member.scores) for name, member in aligned.items()]
-        return _result(aligned, np.asarray(np.mean(ranks, axis=0)), type(self).__name__)
+        return _result(aligned, _mean(ranks), type(self).__name__)
 
     def _fit(self, aligned: dict[str, Predictions]) -> None:
         super()._fit(aligned)
@@ -131,7 +131,7 @@ class RankMeanEnsemble(MeanEnsemble):
 
     def _combine(self, aligned: dict[str, Predictions]) -> np.ndarray:
         ranks = [rank_scores(member, within_fold=self.within_fold).scores for member in aligned.values()]
-        return np.asarray(np.mean(ranks, axis=0))
+        return _mean(ranks)
 
     def _state(self) -> dict[str, Any]:
         return {**super()._state(), "within_fold": self.within_fold, "quantiles": self.quantiles}
@@ -159,11 +159,16 @@ def rank_scores(predictions: Predictions, *, within_fold: bool = False) -> Predi
 
 
 def _rank_in(quantiles: list[float], grid: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Rank in (0, 1) of new scores among a member's quantiles; ties of the quantiles take the middle."""
+    """Rank in [0, 1] of new scores among a member's quantiles; ties of the quantiles take the middle."""
     values = np.asarray(quantiles)
     low, high = np.searchsorted(values, scores, side="left"), np.searchsorted(values, scores, side="right")
     between = np.interp(scores, values, grid)
     return np.asarray(np.where(high > low, 0.5 * (grid[np.minimum(low, _QUANTILES - 1)] + grid[high - 1]), between))
+
+
+def _mean(columns: list[np.ndarray]) -> np.ndarray:
+    """Mean over members, the same to the last bit in whatever order they come: another order must not break ties."""
+    return np.asarray(np.mean(np.sort(np.stack(columns), axis=0), axis=0))
 
 
 def _aligned_oof(members: Members, missing: str) -> dict[str, Predictions]:
@@ -182,4 +187,7 @@ def _result(aligned: dict[str, Predictions], scores: np.ndarray, name: str) -> P
         own = {f"fold_{member_name}": member.frame["fold"] for member_name, member in aligned.items()}
         frame = frame.assign(**own)
         frame["fold"] = pd.factorize(pd.MultiIndex.from_frame(frame[list(own)]))[0]
+    if any("grouped_by" in member.frame for member in aligned.values()):
+        words = [word for member in aligned.values() for word in (member.grouped_by or "").split(" + ") if word]
+        frame["grouped_by"] = " + ".join(dict.fromkeys(words))
     return Predictions(frame, first.kind, name=name)

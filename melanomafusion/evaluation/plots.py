@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..atomic import atomic_file
+from ..errors import PredictionsError
 from ..predictions import Predictions
 from .metrics import roc_auc
 
@@ -26,6 +27,7 @@ _PANELS = {
     "f1": "F1 (score ≥ 0.5)",
     "learning_rate": "learning rate",
 }
+IMAGE_LEVEL = "image-level split: scores may be too high"
 _LINES = ("-", "--", "-.", ":")
 
 
@@ -36,6 +38,9 @@ def plot_roc(members: Mapping[str, Predictions], *, ax: Axes | None = None) -> A
         members: name → oof or held_out predictions.
         ax: axes to draw on; new ones without it.
     """
+    if not members:
+        raise PredictionsError("plot_roc needs at least one member.")
+    aucs = {name: roc_auc(member.targets, member.scores) for name, member in members.items()}
     ax = ax or Figure(figsize=(5.2, 5.0), layout="constrained").add_subplot()
     for i, (name, member) in enumerate(members.items()):
         order = np.argsort(-member.scores, kind="stable")
@@ -43,23 +48,29 @@ def plot_roc(members: Mapping[str, Predictions], *, ax: Axes | None = None) -> A
         last = np.append(np.flatnonzero(np.diff(score)), len(score) - 1)
         hits = np.concatenate([[0], np.cumsum(target)[last] / target.sum()])
         false = np.concatenate([[0], np.cumsum(1 - target)[last] / (1 - target).sum()])
-        label = f"{name}: AUC {roc_auc(member.targets, member.scores):.3f}"
+        label = f"{name}: AUC {aucs[name]:.3f}"
         ax.plot(false, hits, _LINES[i % 4], color=COLOURS[i % len(COLOURS)], label=label, linewidth=1.6)
     ax.plot([0, 1], [0, 1], color="0.7", linewidth=0.8)
     ax.set(xlabel="False positive rate (1 − specificity)", ylabel="True positive rate (sensitivity)", aspect="equal")
     ax.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
     ax.legend(loc="lower right", frameon=False)
     first = next(iter(members.values()))
-    _title(ax, f"{len(first):,} records, {int(first.targets.sum()):,} positive", first.grouped_by)
+    title = f"{len(first):,} records, {int(first.targets.sum()):,} positive"
+    if any(member.image_level_split for member in members.values()):
+        title += f"\n{IMAGE_LEVEL}"
+    ax.set_title(title, fontsize=10)
     return ax
 
 
-def plot_history(history: pd.DataFrame, *, title: str = "", figure: Figure | None = None) -> Figure:
+def plot_history(
+    history: pd.DataFrame, *, title: str = "", image_level_split: bool = False, figure: Figure | None = None
+) -> Figure:
     """Loss, AUC, average precision, accuracy, precision and recall, F1 and learning rate by epoch, a line per fold.
 
     Args:
         history: rows of `history.csv`: fold, stage, epoch, learning_rate, loss, auc, …, val_loss, val_auc, …
         title: of the figure.
+        image_level_split: name it on the figure.
         figure: to draw on; a new one without it.
     """
     figure = figure or Figure(figsize=(11, 5.6), layout="constrained")
@@ -81,9 +92,8 @@ def plot_history(history: pd.DataFrame, *, title: str = "", figure: Figure | Non
         ax.xaxis.get_major_locator().set_params(integer=True)
     folds = ", ".join(str(fold) for fold in sorted(history["fold"].unique()))
     head = f"{title}: " if title else ""
-    figure.suptitle(
-        f"{head}inner validation (solid) and training (dotted), a colour for each fold ({folds})", fontsize=11
-    )
+    caption = f"{head}inner validation (solid) and training (dotted), a colour for each fold ({folds})"
+    figure.suptitle(caption + (f"\n{IMAGE_LEVEL}" if image_level_split else ""), fontsize=11)
     return figure
 
 
@@ -93,9 +103,3 @@ def save_figure(figure: Figure | Axes, path: str | Path) -> None:
     assert whole is not None
     with atomic_file(path) as part:
         whole.savefig(part, dpi=150, format="png")
-
-
-def _title(ax: Axes, text: str, grouped_by: str | None) -> None:
-    if grouped_by and grouped_by.startswith("record"):
-        text += f"\nimage-level split (grouped by {grouped_by}): may be too high"
-    ax.set_title(text, fontsize=10)

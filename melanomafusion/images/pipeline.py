@@ -1,8 +1,8 @@
 """tf.data pipelines: one for training, one for everything else.
 
 Both give {"image": (B, H, H, 3) float32 0–255, "metadata": (B, D) float32}, with one key only for a single-branch
-model. Order and chance of a training epoch follow from (seed, epoch) alone, those of a record from (seed, epoch, its
-place in the table).
+model. Order and chance of a training epoch follow from (seed, epoch) alone, those of a record from (seed, epoch,
+its place in the order of the epoch).
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..atomic import atomic_file
+from ..atomic import atomic_file, write_json
 from ..data.dataset import Dataset
 from ..errors import ImageError
 from .spec import ImageSpec
@@ -90,6 +91,7 @@ def decode_images(
                 if on_progress and ((row + 1) % 50 == 0 or row + 1 == count):
                     on_progress(row + 1, count)
         array.flush()
+    write_json(out / "image_names.json", [str(name) for name in dataset.image_names])
     return bad
 
 
@@ -105,18 +107,22 @@ def _decode_row(row: int, *, paths: Sequence[str], spec: ImageSpec, array: np.nd
 
 
 def open_pixels(dataset: Dataset, spec: ImageSpec, folder: str | Path) -> Pixels:
-    """Open what `decode_images` wrote for the same data set and spec.
+    """Open what `decode_images` wrote; the records may be some of those, in any order.
 
     Raises:
-        ImageError: the file belongs to another data set or size.
+        ImageError: the folder holds other records or another size, or is not there.
     """
-    array = np.load(Path(folder) / "pixels.npy", mmap_mode="r")
-    if array.shape[1:] != (spec.size, spec.size, 3) or len(array) not in (0, len(dataset)):
+    try:
+        array = np.load(Path(folder) / "pixels.npy", mmap_mode="r")
+        names = json.loads((Path(folder) / "image_names.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ImageError(f"{folder}: no decoded images ({error}). Call decode_images first.") from None
+    wanted = {str(name) for name in dataset.image_names}
+    if array.shape[1:] != (spec.size, spec.size, 3) or not wanted <= set(names) or len(array) not in (0, len(names)):
         raise ImageError(f"{folder}: decoded for other records or another size ({array.shape}). Delete the folder.")
-    names = [str(name) for name in dataset.image_names]
     if not len(array):
-        return Pixels(spec, dict(zip(names, _paths(dataset), strict=True)), None)
-    return Pixels(spec, {name: row for row, name in enumerate(names)}, array)
+        return undecoded_pixels(dataset, spec)
+    return Pixels(spec, {name: row for row, name in enumerate(names) if name in wanted}, array)
 
 
 def undecoded_pixels(dataset: Dataset, spec: ImageSpec) -> Pixels:

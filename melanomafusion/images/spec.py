@@ -7,17 +7,28 @@ from __future__ import annotations
 
 import io
 import json
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, JpegImagePlugin, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, JpegImagePlugin, PngImagePlugin, UnidentifiedImageError
 
 from ..errors import ImageError
 
 # Importing the plugins registers them: Pillow's own late registration is not safe in threads.
 FORMATS = (JpegImagePlugin.JpegImageFile.format, PngImagePlugin.PngImageFile.format)
 _PLAIN_MODES = ("RGB", "L", "P", "1")
+_ORIENTATION = 0x0112  # EXIF tag
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 @dataclass(frozen=True)
@@ -57,7 +68,9 @@ class ImageSpec:
         try:
             with Image.open(io.BytesIO(image) if isinstance(image, bytes) else image, formats=FORMATS) as opened:
                 opened.draft("RGB", (2 * self.size, 2 * self.size))
-                upright = ImageOps.exif_transpose(_to_rgb(opened, name))
+                turn = _TURNS.get(_orientation(opened))
+                rgb = _to_rgb(opened, name)
+                upright = rgb if turn is None else rgb.transpose(turn)
                 resized = upright.resize((self.size, self.size), Image.Resampling.BILINEAR)
                 return np.asarray(resized, dtype=np.uint8)
         except FileNotFoundError:
@@ -94,17 +107,20 @@ class ImageSpec:
 
 def _to_rgb(image: Image.Image, name: str) -> Image.Image:
     if image.mode in _PLAIN_MODES and "transparency" not in image.info:
-        return image if image.mode == "RGB" else _keep_orientation(image, image.convert("RGB"))
+        return image if image.mode == "RGB" else image.convert("RGB")
     if image.mode in ("RGBA", "LA", "PA", "P", "L", "RGB"):
         rgba = image.convert("RGBA")
         if rgba.getchannel("A").getextrema() == (255, 255):
-            return _keep_orientation(image, rgba.convert("RGB"))
+            return rgba.convert("RGB")
         raise ImageError(f"{name}: has transparent pixels. Flatten it onto a background and save it as RGB.")
     if image.mode == "CMYK":
         raise ImageError(f"{name}: a CMYK image; its colours depend on a print profile. Convert it to RGB.")
     raise ImageError(f"{name}: pixels of mode {image.mode} (16 bits or more per channel). Save it as 8-bit RGB.")
 
 
-def _keep_orientation(original: Image.Image, converted: Image.Image) -> Image.Image:
-    converted.info.update({key: original.info[key] for key in ("exif",) if key in original.info})
-    return converted
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation, 1 where there is none. Damaged EXIF of a sound picture is no reason to refuse it."""
+    try:
+        return int(image.getexif().get(_ORIENTATION, 1))
+    except (ValueError, TypeError, KeyError, SyntaxError, OSError, EOFError, struct.error):
+        return 1

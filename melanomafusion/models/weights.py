@@ -49,38 +49,38 @@ def load_whole(model: keras.Model, path: str | Path) -> None:
         WeightsError: the file is not of this model; the message is the reason alone.
     """
     try:
-        # Keras only warns where a layer finds nothing in the file and stays random: here that is an error.
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
+        with warnings.catch_warnings(record=True) as heard:
+            warnings.simplefilter("always")
             model.load_weights(os.fspath(path))
-    except (ValueError, KeyError, OSError, UserWarning, TypeError) as error:
+    except (ValueError, KeyError, OSError, TypeError) as error:
         raise WeightsError(_reason(error)) from None
+    # Keras only warns where a layer finds nothing in the file and stays random: here that is an error.
+    if any("freshly-initialized" in str(warning.message) for warning in heard):
+        raise WeightsError("some layers of the network are not in the file")
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, UserWarning):
-        return "some layers of the network are not in the file"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     shapes = [line for line in lines if "shape" in line]
     return (shapes or lines or [type(error).__name__])[0].rstrip(".")[:200]
 
 
 def _random(backbone: Backbone, input_shape: tuple[int, int, int]) -> keras.Model:
-    return _construct(backbone, input_shape, None)
-
-
-def _construct(backbone: Backbone, input_shape: tuple[int, int, int], weights: str | None) -> keras.Model:
     try:
-        return backbone.constructor(input_shape=input_shape, weights=weights)
+        return backbone.constructor(input_shape=input_shape, weights=None)
     except ValueError as error:  # InceptionV3 wants at least 75 pixels
         raise RecipeError(f"{backbone.name} cannot be built for images of {input_shape[0]} pixels: {error}") from None
 
 
 def _imagenet(backbone: Backbone, input_shape: tuple[int, int, int]) -> keras.Model:
+    reason: Exception
     try:
-        return _construct(backbone, input_shape, "imagenet")
+        return backbone.constructor(input_shape=input_shape, weights="imagenet")
     except OSError as error:
-        reason: Exception = error
+        reason = error
+    except ValueError as error:
+        _random(backbone, input_shape)  # a size that cannot be built is not the download's fault
+        reason = error
     except Exception as error:  # Keras wraps every failed download in a plain Exception
         if type(error) is not Exception:
             raise

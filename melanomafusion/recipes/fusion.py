@@ -7,7 +7,7 @@ native sizes (380, 456, 600; Tan and Le 2019, arXiv 1905.11946) ask for a GPU; `
 
 from __future__ import annotations
 
-from .recipe import Recipe, Stage
+from .recipe import Backbone, Recipe, Stage
 
 _STAGES = (
     Stage(trainable="head", epochs=3, learning_rate=1e-3, schedule="constant", early_stopping_patience=None),
@@ -15,7 +15,7 @@ _STAGES = (
 )
 
 
-def _family(short: str, backbone: str, image_size: int, batch_size: int) -> list[Recipe]:
+def _family(short: str, backbone: Backbone, image_size: int, batch_size: int) -> list[Recipe]:
     fused = Recipe(
         name=f"fusion-{short}", backbone=backbone, image_size=image_size, batch_size=batch_size, stages=_STAGES
     )

@@ -12,6 +12,23 @@ from typing import Any, Literal
 from ..errors import RecipeError
 
 Monitor = Literal["val_auc", "val_average_precision", "val_loss"]
+# The names of tables on other floors, so that a wrong one fails at once; tests hold the two against each other.
+Backbone = Literal[
+    "efficientnet_b0",
+    "efficientnet_b1",
+    "efficientnet_b2",
+    "efficientnet_b3",
+    "efficientnet_b4",
+    "efficientnet_b5",
+    "efficientnet_b6",
+    "efficientnet_b7",
+    "inception_v3",
+    "mobilenet_v2",
+    "densenet121",
+    "tiny",
+]
+Fusion = Literal["concat", "image", "metadata"]
+Augmentation = Literal["none", "light"]
 
 
 @dataclass(frozen=True)
@@ -81,9 +98,9 @@ class Recipe:
     """
 
     name: str
-    backbone: str = "efficientnet_b4"
+    backbone: Backbone = "efficientnet_b4"
     image_size: int = 380
-    fusion: str = "concat"
+    fusion: Fusion = "concat"
     weights: str | None = "imagenet"
     metadata_features: tuple[str, ...] = ("sex", "age", "site")
     metadata_units: tuple[int, ...] = (64, 32)
@@ -100,16 +117,19 @@ class Recipe:
     freeze_batch_norm: bool = True
     monitor: Monitor = "val_auc"
     validation_fraction: float = 0.15
-    augmentation: str = "light"
+    augmentation: Augmentation = "light"
     tta: Literal[1, 8] = 8
     batch_size: int = 32
     precision: Literal["auto", "float32", "mixed_float16"] = "auto"
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for name in ("stages", "metadata_features", "metadata_units", "classes", "positive_classes"):
+            value = getattr(self, name)
+            if not isinstance(value, (list, tuple)):
+                raise RecipeError(f"Recipe {self.name!r}: {name} is a list. Received: {name}={value!r}")
+            object.__setattr__(self, name, tuple(value))
         object.__setattr__(self, "stages", tuple(_to_stage(stage) for stage in self.stages))
-        for name in ("metadata_features", "metadata_units", "classes", "positive_classes"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
         problems = _problems(self)
         if problems:
             raise RecipeError(f"Recipe {self.name!r} cannot work:\n" + "\n".join(f"  {line}" for line in problems))
@@ -161,6 +181,8 @@ class Recipe:
         Raises:
             RecipeError: an unknown key (with the nearest known one), or a value that cannot work.
         """
+        if not isinstance(content, dict):
+            raise RecipeError(f"A recipe is an object of its fields. Received: {content!r}")
         _refuse_unknown(cls, content, "recipe")
         if "name" not in content:
             raise RecipeError("A recipe needs a name.")
@@ -177,8 +199,6 @@ class Recipe:
             content = json.loads(text)
         except ValueError as error:
             raise RecipeError(f"Not a recipe in JSON: {error}") from None
-        if not isinstance(content, dict):
-            raise RecipeError(f"A recipe is a JSON object. Received: {type(content).__name__}")
         return cls.from_dict(content)
 
 
@@ -223,7 +243,18 @@ def _problems(recipe: Recipe) -> list[str]:
         ),
         (len(recipe.classes) != 1 and len(recipe.classes) != 2, "classes: none (binary) or at least three"),
         (bool(recipe.classes) == (recipe.loss == "categorical"), 'loss "categorical" goes with classes, and only then'),
-        (not recipe.classes or set(recipe.positive_classes) <= set(recipe.classes), "positive_classes: among classes"),
+        (
+            not recipe.classes or set() < set(recipe.positive_classes) < set(recipe.classes),
+            "positive_classes: some, but not all, of classes",
+        ),
+        (len(set(recipe.classes)) == len(recipe.classes), "classes: each once"),
+        (recipe.seed >= 0, f"seed={recipe.seed}: at least 0"),
+        (recipe.focal_gamma >= 0, f"focal_gamma={recipe.focal_gamma}: at least 0"),
+        (
+            all(units >= 1 for units in recipe.metadata_units),
+            f"metadata_units={recipe.metadata_units}: at least 1 each",
+        ),
+        (bool(recipe.metadata_features) or not recipe.uses_metadata, "metadata_features: at least one"),
         (not recipe.classes or recipe.imbalance != "oversample", 'imbalance "oversample" is for binary models'),
         (
             not (recipe.uses_images and recipe.weights is None and recipe.freeze_batch_norm),
@@ -233,11 +264,17 @@ def _problems(recipe: Recipe) -> list[str]:
     for number, stage in enumerate(recipe.stages, start=1):
         checks += [
             (stage.epochs >= 1, f"stage {number}: epochs={stage.epochs}: at least 1"),
-            (stage.learning_rate > 0, f"stage {number}: learning_rate={stage.learning_rate}: above 0"),
-            ((stage.backbone_learning_rate or 1) > 0, f"stage {number}: backbone_learning_rate: above 0"),
+            (0 < stage.learning_rate < 1e32, f"stage {number}: learning_rate={stage.learning_rate}: above 0, finite"),
+            (
+                stage.backbone_learning_rate is None or 0 < stage.backbone_learning_rate < 1e32,
+                f"stage {number}: backbone_learning_rate={stage.backbone_learning_rate}: above 0, finite",
+            ),
+            (stage.weight_decay >= 0, f"stage {number}: weight_decay={stage.weight_decay}: at least 0"),
+            (stage.plateau_patience >= 0, f"stage {number}: plateau_patience={stage.plateau_patience}: at least 0"),
+            ((stage.early_stopping_patience or 0) >= 0, f"stage {number}: early_stopping_patience: at least 0"),
             (0 < stage.plateau_factor < 1, f"stage {number}: plateau_factor={stage.plateau_factor}: between 0 and 1"),
             (0 < stage.top_share <= 1, f"stage {number}: top_share={stage.top_share}: above 0, up to 1"),
-            (stage.warmup_epochs < stage.epochs, f"stage {number}: warmup_epochs must be fewer than epochs"),
+            (0 <= stage.warmup_epochs < stage.epochs, f"stage {number}: warmup_epochs: from 0 to fewer than epochs"),
             (
                 stage.weight_decay == 0 or stage.optimizer == "adamw",
                 f'stage {number}: weight_decay goes with optimizer "adamw"',

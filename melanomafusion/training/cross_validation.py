@@ -132,7 +132,9 @@ def collect(run: Run, folds: Sequence[int]) -> CrossValidation:
         history.to_csv(part, index=False, lineterminator="\n")
     write_json(run.path / "metrics.json", metrics)
     report = make_folder(run.path / "report")
-    save_figure(plot_history(history, title=recipe.name), report / "history.png")
+    save_figure(
+        plot_history(history, title=recipe.name, image_level_split=oof.image_level_split), report / "history.png"
+    )
     save_figure(plot_roc({recipe.name: oof}), report / "roc.png")
     return CrossValidation(run.path, recipe, oof, [run.fold(fold) / "bundle" for fold in folds], metrics)
 

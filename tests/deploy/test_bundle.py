@@ -214,3 +214,50 @@ def test_bundles_of_a_run_are_found_in_the_order_of_folds(folder, tmp_path):
 def test_folder_without_bundles_is_refused(tmp_path):
     with pytest.raises(BundleError, match="neither a bundle nor a run"):
         find_bundles(tmp_path)
+
+
+def test_added_file_is_refused(folder):
+    (folder / "extra.txt").write_text("extra", encoding="utf-8")
+    refused(folder, "extra.txt")
+
+
+@pytest.mark.parametrize("name", ["metadata_encoder.json", "image_spec.json"])
+def test_encoder_and_spec_must_be_signed(folder, name):
+    lines = (folder / SUMS).read_text(encoding="utf-8").splitlines(keepends=True)
+    (folder / SUMS).write_text("".join(line for line in lines if name not in line), encoding="utf-8")
+    refused(folder, name)
+
+
+@pytest.mark.parametrize("name", ["metadata_encoder.json", "image_spec.json"])
+def test_encoder_and_spec_that_are_neither_there_nor_signed_are_refused(folder, name):
+    (folder / name).unlink()
+    sign_again(folder)
+    refused(folder, name)
+
+
+@pytest.mark.parametrize("recipe", [None, 5, {}, {"name": "x", "zzz": 1}])
+def test_bundle_whose_recipe_cannot_be_read_is_refused(folder, recipe):
+    content = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
+    content.pop("recipe") if recipe is None else content.update(recipe=recipe)
+    (folder / "bundle.json").write_text(json.dumps(content), encoding="utf-8")
+    sign_again(folder)
+    refused(folder)
+
+
+def test_sums_that_are_no_text_are_refused(folder):
+    (folder / SUMS).write_bytes(b"\xff\xfe")
+    refused(folder, SUMS)
+
+
+def test_image_spec_of_another_size_than_the_recipe_is_refused(folder):
+    from melanomafusion.images.spec import ImageSpec
+
+    (folder / "image_spec.json").write_text(ImageSpec(64).to_json(), encoding="utf-8")
+    sign_again(folder)
+    refused(folder)
+
+
+def test_a_stray_folder_in_a_run_does_not_stop_the_search(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "run" / "fold-0" / "bundle")
+    (tmp_path / "run" / "fold-0 (copy)" / "bundle").mkdir(parents=True)
+    assert [p.parent.name for p in find_bundles(tmp_path / "run")] == ["fold-0"]

@@ -330,3 +330,26 @@ def test_ensemble_of_another_kind_or_format_is_refused(members):
         RankMeanEnsemble.from_json(text)
     with pytest.raises(PredictionsError, match="Not a MeanEnsemble"):
         MeanEnsemble.from_json(json.dumps({**json.loads(text), "format": 2}))
+
+
+@pytest.mark.parametrize("build", [MeanEnsemble, RankMeanEnsemble, lambda: RankMeanEnsemble(within_fold=True)])
+def test_order_of_members_makes_no_ties(build):
+    rng = np.random.default_rng(0)
+    row = np.arange(90)
+    t = (row % 4 == 0).astype(int)
+    m = {
+        k: Predictions(
+            pd.DataFrame(
+                {
+                    "image_name": [f"i{i}" for i in row],
+                    "target": t,
+                    "fold": row // 6 % 3,
+                    "score": np.round(rng.random(90) / 2 + 0.2 * t, 2),
+                }
+            ),
+            "oof",
+        )
+        for k in "abc"
+    }
+    a, b = (build().cross_val_predict({k: m[k] for k in order}) for order in ("abc", "cab"))
+    np.testing.assert_array_equal(a.scores, b.scores)

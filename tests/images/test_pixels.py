@@ -108,10 +108,15 @@ def test_pixels_of_another_size_are_refused(dataset, tmp_path):
         open_pixels(dataset, ImageSpec(17), tmp_path / "out")
 
 
-def test_pixels_of_a_data_set_of_another_length_are_refused(dataset, tmp_path):
-    decode_images(dataset, SPEC, tmp_path / "out")
+def test_pixels_open_for_some_of_the_records_and_are_refused_for_others(dataset, tmp_path):
+    few = dataset.select(np.arange(COUNT) < 59)
+    decode_images(few, SPEC, tmp_path / "out")
+    some = few.select(np.arange(59) > 50)
+    name = str(some.image_names[-1])
+    pixels = open_pixels(some, SPEC, tmp_path / "out")
+    np.testing.assert_array_equal(pixels.load(name), SPEC.load(some.frame["path"].iloc[-1]))
     with pytest.raises(ImageError, match="other records"):
-        open_pixels(dataset.select(np.arange(COUNT) < 59), SPEC, tmp_path / "out")
+        open_pixels(dataset, SPEC, tmp_path / "out")
 
 
 def test_records_without_an_image_are_refused(dataset, tmp_path):
@@ -126,7 +131,7 @@ def test_second_decoding_replaces_the_first(dataset, tmp_path):
     few = dataset.select(np.arange(COUNT) < 5)
     decode_images(few, SPEC, tmp_path / "out")
     assert open_pixels(few, SPEC, tmp_path / "out").array.shape[0] == 5
-    assert [file.name for file in (tmp_path / "out").iterdir()] == ["pixels.npy"]
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {"pixels.npy", "image_names.json"}
 
 
 def test_a_folder_in_the_way_is_an_output_error(dataset, tmp_path):
@@ -141,3 +146,19 @@ def test_message_of_bad_images_counts_all_and_names_some():
     assert "image00: reason 0" in message
     assert "… and 5 more" in message
     assert 'on_bad_image="skip"' in message
+
+
+def test_pixels_of_another_data_set_of_the_same_length_are_refused(tmp_path):
+    frame = pd.DataFrame({name: [None] * 3 for name in COLUMNS}, dtype=object)
+    frame["image_name"] = ["a", "b", "c"]
+    frame["path"] = [str(tmp_path / f"{name}.png") for name in "abc"]
+    for level, path in enumerate(frame["path"]):
+        Image.fromarray(np.full((20, 20, 3), 50 * level, np.uint8)).save(path)
+    spec = ImageSpec(16)
+    decode_images(Dataset(frame), spec, tmp_path / "out")
+    turned = Dataset(frame.iloc[::-1])
+    try:
+        pixels = open_pixels(turned, spec, tmp_path / "out")
+    except ImageError:
+        return
+    np.testing.assert_array_equal(pixels.load("a"), spec.load(frame["path"][0]))

@@ -261,3 +261,14 @@ def test_json_with_an_impossible_size_is_refused():
     content = {**json.loads(SPEC.to_json()), "size": 5}
     with pytest.raises(ImageError, match="from 8 to 4096"):
         ImageSpec.from_json(json.dumps(content))
+
+
+def test_odd_exif_of_a_sound_image_does_not_stop_it(tmp_path):
+    # Orientation 6, and a resolution written as text: Pillow cannot write such EXIF again.
+    entries = struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0) + struct.pack("<HHI", 0x011A, 2, 3) + b"72\0\0"
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + entries + struct.pack("<I", 0)
+    picture = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    Image.fromarray(picture).save(tmp_path / "plain.jpg")
+    Image.fromarray(picture).save(tmp_path / "odd.jpg", exif=exif)
+    upright, turned = ImageSpec(16).load(tmp_path / "plain.jpg"), ImageSpec(16).load(tmp_path / "odd.jpg")
+    np.testing.assert_allclose(turned.astype(int), np.rot90(upright, -1).astype(int), atol=1)

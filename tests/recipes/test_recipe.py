@@ -192,7 +192,7 @@ def test_wrong_types_in_a_stage_are_refused_by_name_and_number(field, value):
         ({"classes": ("a", "b"), "loss": "categorical"}, "at least three"),
         ({"classes": ("melanoma", "b", "c")}, 'loss "categorical" goes with classes'),
         ({"loss": "categorical"}, 'loss "categorical" goes with classes'),
-        ({"classes": ("a", "b", "c"), "loss": "categorical"}, "positive_classes: among classes"),
+        ({"classes": ("a", "b", "c"), "loss": "categorical"}, "positive_classes: some, but not all, of classes"),
         (
             {"classes": ("melanoma", "b", "c"), "loss": "categorical", "imbalance": "oversample"},
             'imbalance "oversample" is for binary models',
@@ -263,7 +263,7 @@ def test_text_that_is_not_json_is_refused(text):
 
 @pytest.mark.parametrize("text", ["[]", "5", "null", '"r"'])
 def test_json_that_is_no_object_is_refused(text):
-    with pytest.raises(RecipeError, match="A recipe is a JSON object"):
+    with pytest.raises(RecipeError, match="A recipe is an object"):
         Recipe.from_json(text)
 
 
@@ -275,3 +275,52 @@ def test_recipe_without_a_name_is_refused():
 def test_stage_that_is_no_object_is_refused():
     with pytest.raises(RecipeError, match="A stage is an object of its fields"):
         Recipe.from_json('{"name": "r", "stages": [3]}')
+
+
+@pytest.mark.parametrize(
+    "content", [{"metadata_units": 64}, {"stages": None}, {"stages": {"epochs": 3}}, {"classes": None}]
+)
+def test_a_single_value_where_a_list_belongs_is_refused(content):
+    with pytest.raises(RecipeError):
+        Recipe.from_json(json.dumps({"name": "r", **content}))
+
+
+def test_text_where_a_list_of_names_belongs_is_refused():
+    with pytest.raises(RecipeError):
+        Recipe("r", metadata_features="sex")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"seed": -1},
+        {"focal_gamma": -1.0},
+        {"metadata_units": (0,)},
+        {"metadata_features": ()},
+        {"classes": ("a", "b", "c"), "loss": "categorical", "positive_classes": ()},
+        {"classes": ("a", "b", "c"), "loss": "categorical", "positive_classes": ("a", "b", "c")},
+        {"classes": ("a", "a", "b"), "loss": "categorical", "positive_classes": ("a",)},
+        {"stages": (Stage(learning_rate=float("inf")),)},
+        {"stages": (Stage(backbone_learning_rate=0.0),)},
+        {"stages": (Stage(warmup_epochs=-1.0),)},
+        {"stages": (Stage(plateau_patience=-1),)},
+        {"stages": (Stage(early_stopping_patience=-1),)},
+        {"stages": (Stage(optimizer="adamw", weight_decay=-1.0),)},
+    ],
+)
+def test_impossible_values_are_refused(fields):
+    with pytest.raises(RecipeError):
+        Recipe("r", **fields)
+
+
+def test_the_names_in_recipes_are_those_of_the_tables():
+    import typing
+
+    from melanomafusion.images.augment import POLICIES
+    from melanomafusion.models.backbones import list_backbones
+    from melanomafusion.models.fusion import FUSIONS
+    from melanomafusion.recipes import recipe
+
+    assert set(typing.get_args(recipe.Backbone)) == set(list_backbones())
+    assert set(typing.get_args(recipe.Fusion)) == set(FUSIONS)
+    assert set(typing.get_args(recipe.Augmentation)) == set(POLICIES)

@@ -202,3 +202,19 @@ def test_metrics_are_json_and_written_last(result):
     folder = result.bundle.parent
     assert json.loads((folder / "metrics.json").read_text())["auc"] == result.metrics["auc"]
     assert {p.name for p in folder.iterdir()} >= {"oof.csv", "history.csv", "metrics.json", "bundle"}
+
+
+def test_tensorboard_logs_hold_the_exact_scores_on_request(folded, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    recipe = mf.get_recipe("metadata-tiny").replace(epochs=2, validation_fraction=0.25)
+    result = mf.fit_fold(recipe, folded, 0, out=tmp_path, tensorboard=True)
+    logs = EventAccumulator(str(tmp_path / "tensorboard" / "validation"))
+    logs.Reload()
+    values = [
+        float(np.frombuffer(e.tensor_proto.tensor_content, "float32")[0])
+        if e.tensor_proto.tensor_content
+        else e.tensor_proto.float_val[0]
+        for e in logs.Tensors("epoch_auc")
+    ]
+    np.testing.assert_allclose(values, result.history["val_auc"], rtol=1e-6)

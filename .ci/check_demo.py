@@ -1,0 +1,11 @@
+"""The demo's promises: metadata help beyond chance, and it ends within four minutes."""
+
+import json
+import sys
+from pathlib import Path
+
+summary = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+gain = summary["fused_minus_image"]
+assert gain[1] > 0, f"the paired interval of fused − image only must lie above 0: {gain}"
+assert summary["seconds"] < 240, f"{summary['seconds']} s: longer than four minutes"
+print(f"demo: {summary['seconds']} s, fused − image only {gain[0]:+.3f} ({gain[1]:+.3f} to {gain[2]:+.3f})")
