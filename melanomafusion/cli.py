@@ -184,8 +184,8 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train a recipe over patient-grouped folds; goes on where an earlier run stopped."""
+    from .console import RunProgress, print_scores
     from .data.folds import assign_folds, read_folds
-    from .progress import RunProgress
 
     chosen = _recipe(recipe, set_ or [])
     wanted = _numbers(folds)
@@ -193,11 +193,11 @@ def train(
     dataset = (
         read_folds(dataset, folds_file) if folds_file else assign_folds(dataset, n_folds, seed=fold_seed, group=group)
     )
-    console_ = Console(stderr=True, highlight=False, soft_wrap=True) if as_json else console
-    console_.print(repr(dataset))
+    screen = Console(stderr=True, highlight=False, soft_wrap=True) if as_json else console
+    screen.print(repr(dataset))
     from .training.cross_validation import cross_validate
 
-    with RunProgress(console_, chosen.name) as progress:
+    with RunProgress(screen, chosen.name) as progress:
         cv = cross_validate(
             chosen,
             dataset,
@@ -211,7 +211,7 @@ def train(
     if as_json:
         typer.echo(json.dumps(cv.metrics, indent=2))
     else:
-        _print_scores({chosen.name: cv.oof})
+        print_scores(console, {chosen.name: cv.oof})
         console.print(f"Run in {out}: oof.csv, history.csv, metrics.json, report/, a bundle per fold.")
 
 
@@ -226,6 +226,7 @@ def ensemble(
 ) -> None:
     """Combine out-of-fold scores and score the result."""
     from .atomic import make_folder, write_json
+    from .console import print_scores
     from .ensemble.averages import MeanEnsemble, RankMeanEnsemble, rank_scores
     from .predictions import align
 
@@ -245,7 +246,7 @@ def ensemble(
     aligned = align(read, missing=missing)
     if within_fold and method is Method.rank_mean:  # one currency for members and ensemble
         aligned = {name: rank_scores(member, within_fold=True) for name, member in aligned.items()}
-    _print_scores({**aligned, method.value: combined}, as_json=as_json)
+    print_scores(console, {**aligned, method.value: combined}, as_json=as_json)
 
 
 @app.command()
@@ -255,9 +256,11 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """AUC with its patient-bootstrap interval, and the paired difference to another file."""
+    from .console import print_scores
+
     files = [path / "oof.csv" if path.is_dir() else path for path in (oof, *([against] if against else []))]
     read = _read_members(files)
-    _print_scores(read, as_json=as_json, difference=against is not None)
+    print_scores(console, read, as_json=as_json, difference=against is not None)
 
 
 @app.command()
@@ -271,8 +274,8 @@ def submit(
     extra_images: ExtraOption = Extra.error,
 ) -> None:
     """Score a test split with the mean of the folds and write a Kaggle submission."""
+    from .console import RunProgress
     from .deploy.bundle import Bundle, find_bundles
-    from .progress import RunProgress
     from .training.cross_validation import predict_run
 
     if out.is_dir():
@@ -368,47 +371,6 @@ def _read_members(files: list[Path]) -> dict[str, Predictions]:
     if len(set(names)) < len(names):
         names = [f"{file} ({number})" for number, file in enumerate(files, start=1)]
     return {name: Predictions.read_csv(file) for name, file in zip(names, files, strict=True)}
-
-
-def _print_scores(members: dict[str, Predictions], *, as_json: bool = False, difference: bool = False) -> None:
-    from .evaluation.intervals import auc_difference, auc_interval
-    from .evaluation.metrics import average_precision
-
-    intervals = {name: auc_interval(member) for name, member in members.items()}
-    gain = auc_difference(*members.values()) if difference else None
-    if as_json:
-        rows: dict[str, Any] = {
-            name: {
-                "auc": interval.estimate,
-                "auc_interval": [interval.low, interval.high],
-                "interval_cluster": interval.cluster,
-                "average_precision": average_precision(members[name].targets, members[name].scores),
-                "grouped_by": members[name].grouped_by,
-            }
-            for name, interval in intervals.items()
-        }
-        if gain:
-            rows["difference"] = {"auc": gain.estimate, "auc_interval": [gain.low, gain.high]}
-        typer.echo(json.dumps(rows, indent=2))
-        return
-    first = next(iter(intervals.values()))
-    table = Table("", "records", "positives", "AUC", f"95 % interval over {first.cluster}s", "average precision")
-    for name, interval in intervals.items():
-        member = members[name]
-        table.add_row(
-            name,
-            f"{len(member):,}",
-            f"{int(member.targets.sum()):,}",
-            f"{interval.estimate:.4f}",
-            f"{interval.low:.4f} to {interval.high:.4f}",
-            f"{average_precision(member.targets, member.scores):.4f}",
-        )
-    console.print(table)
-    if gain:
-        a, b = members
-        console.print(f"{a} − {b}: AUC {gain.estimate:+.4f} ({gain.low:+.4f} to {gain.high:+.4f}), paired.")
-    if any(member.image_level_split for member in members.values()):
-        console.print("Image-level split: images of one patient may lie on both sides, so scores may be too high.")
 
 
 def main() -> None:

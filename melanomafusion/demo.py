@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from .atomic import make_folder, write_json, write_text
+from .console import RunProgress
 from .data.folds import assign_folds, write_folds
 from .data.sources.siim_isic_2020 import load_siim_isic_2020
 from .ensemble.averages import MeanEnsemble
@@ -19,7 +20,6 @@ from .evaluation.intervals import auc_difference, auc_interval
 from .evaluation.plots import plot_roc, save_figure
 from .notice import NOT_A_MEDICAL_DEVICE
 from .predictions import Predictions
-from .progress import RunProgress
 from .recipes.catalogue import get_recipe
 from .testing import BestPossible, make_siim_isic
 from .training.cross_validation import cross_validate

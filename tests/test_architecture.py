@@ -18,7 +18,7 @@ FLOORS = [
     {"ensemble"},
     {"deploy"},
     {"training"},
-    {"progress"},
+    {"console"},
     {"demo"},
     {"cli"},
 ]

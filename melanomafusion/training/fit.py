@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 import pandas as pd
 import tensorflow as tf
 
@@ -19,22 +16,16 @@ from ..data.dataset import Dataset
 from ..data.imbalance import imbalance_report
 from ..data.metadata import MetadataEncoder
 from ..deploy.bundle import write_bundle
-from ..errors import ImageError, RunError
+from ..errors import ImageError
 from ..evaluation.metrics import average_precision, roc_auc
-from ..images.pipeline import EpochCounter, inference_pipeline, training_pipeline
 from ..images.pixels import Pixels, bad_images_message, decode_images, open_pixels
 from ..images.spec import ImageSpec
 from ..models.fusion_model import build_fusion_model
 from ..predictions import Predictions
-from ..recipes.recipe import Recipe, Stage
-from .callbacks import MODES, BatchProgress, BestEpoch, EpochScores, SeenScores, WarmupCosine
+from ..recipes.recipe import Recipe
 from .checks import check_run, inner_split
-from .optimizers import build_optimizer
-from .predict import predict_scores, probabilities, scores_of
-
-Event = dict[str, Any]
-OnEvent = Callable[[Event], None]
-_CLASS_WEIGHT = {"class_weight": "balanced", "oversample": "oversample", "none": None}
+from .predict import predict_scores
+from .stages import OnEvent, train_stages
 
 
 @dataclass(frozen=True)
@@ -97,7 +88,7 @@ def fit_fold(
     if spec is not None and pixels is None:
         pixels = _decode(dataset, spec, out / "pixels", report)
     report({"kind": "note", "text": imbalance_report(fit.targets, recipe.imbalance)})
-    history, best = _train(
+    history, best = train_stages(
         model,
         recipe,
         fit,
@@ -156,148 +147,6 @@ def build_model(recipe: Recipe, encoder: MetadataEncoder | None) -> keras.Model:
         dropout=recipe.dropout,
         n_classes=len(recipe.classes) or 1,
     )
-
-
-def build_loss(recipe: Recipe) -> keras.losses.Loss:
-    """The recipe's loss, of logits."""
-    smoothing = recipe.label_smoothing
-    if recipe.loss == "focal":
-        return keras.losses.BinaryFocalCrossentropy(
-            from_logits=True, gamma=recipe.focal_gamma, label_smoothing=smoothing
-        )
-    if recipe.loss == "categorical":
-        return keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
-    return keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=smoothing)
-
-
-def set_trainable(model: keras.Model, recipe: Recipe, stage: Stage) -> list[Any]:
-    """Freeze and thaw the backbone for a stage; the model must be compiled afterwards.
-
-    Returns:
-        Trainable variables of the backbone.
-    """
-    if not recipe.uses_images:
-        return []
-    backbone = model.get_layer(recipe.backbone)
-    backbone.trainable = stage.trainable != "head"
-    if stage.trainable == "top":
-        for layer in backbone.layers[: round(len(backbone.layers) * (1 - stage.top_share))]:
-            layer.trainable = False
-    if recipe.freeze_batch_norm:
-        for layer in backbone.layers:
-            if isinstance(layer, keras.layers.BatchNormalization):
-                layer.trainable = False
-    return list(backbone.trainable_variables)
-
-
-def labels_of(recipe: Recipe, dataset: Dataset) -> np.ndarray | None:
-    """(n,) class numbers for a multi-class recipe, None for a binary one."""
-    if not recipe.classes:
-        return None
-    numbers = {name: number for number, name in enumerate(recipe.classes)}
-    return dataset.frame["diagnosis"].map(numbers).to_numpy(dtype="int64")
-
-
-def _train(
-    model: keras.Model,
-    recipe: Recipe,
-    fit: Dataset,
-    validation: Dataset,
-    *,
-    encoder: MetadataEncoder | None,
-    spec: ImageSpec | None,
-    pixels: Pixels | None,
-    seed: int,
-    report: OnEvent,
-    tensorboard: Path | None,
-) -> tuple[list[Event], BestEpoch]:
-    counter, history, best = EpochCounter(), [], BestEpoch(recipe.monitor)
-    pipeline = training_pipeline(
-        fit,
-        encoder,
-        spec,
-        batch_size=recipe.batch_size,
-        class_weight=_CLASS_WEIGHT[recipe.imbalance],
-        oversample_to=recipe.oversample_to,
-        augmentation=recipe.augmentation if spec else "none",
-        metadata_dropout=recipe.metadata_dropout,
-        labels=labels_of(recipe, fit),
-        seed=seed,
-        pixels=pixels,
-        counter=counter,
-    )
-    steps = int(pipeline.cardinality())
-    watched = inference_pipeline(validation, encoder, spec, batch_size=max(recipe.batch_size, 32), pixels=pixels)
-    classes = labels_of(recipe, validation)
-    outputs = len(recipe.classes) or 1
-    labels = validation.targets[:, None] if classes is None else np.eye(outputs)[classes]
-    loss = build_loss(recipe)
-    first_epoch = 0
-    for number, stage in enumerate(recipe.stages, start=1):
-        slow = set_trainable(model, recipe, stage)
-        seen = SeenScores(steps * recipe.batch_size, outputs)
-        # No XLA: on a CPU it makes EfficientNet seven to ten times slower.
-        model.compile(build_optimizer(stage, slow), loss, weighted_metrics=[], metrics=[seen], jit_compile=False)
-        scores = EpochScores(
-            seen=seen,
-            validation=watched,
-            labels=labels.astype("float32"),
-            to_scores=lambda logits: scores_of(probabilities(logits), recipe),
-            is_positive=lambda rows: _is_positive(rows, recipe),
-            loss=loss,
-            counter=counter,
-            history=history,
-            stage=number,
-            on_epoch=lambda row: report({"kind": "epoch", "epochs": recipe.epochs, **_plain(row)}),
-        )
-        callbacks = [scores, BatchProgress(steps, report), best, *_schedule(stage, recipe.monitor, steps)]
-        if tensorboard:
-            callbacks.append(keras.callbacks.TensorBoard(str(tensorboard)))
-        model.fit(
-            pipeline,
-            initial_epoch=first_epoch,
-            epochs=first_epoch + stage.epochs,
-            callbacks=callbacks,
-            shuffle=False,
-            verbose=0,
-        )
-        if not math.isfinite(history[-1]["loss"]):
-            raise RunError(
-                f"The loss became {history[-1]['loss']} in epoch {history[-1]['epoch']} (stage {number}). "
-                f"Lower the learning rate ({stage.learning_rate})."
-            )
-        first_epoch = history[-1]["epoch"]
-        best.restore(model)
-    return history, best
-
-
-def _schedule(stage: Stage, monitor: str, steps: int) -> list[keras.callbacks.Callback]:
-    callbacks: list[keras.callbacks.Callback] = []
-    if stage.schedule == "plateau":
-        callbacks.append(
-            keras.callbacks.ReduceLROnPlateau(
-                monitor=monitor,
-                mode=MODES[monitor],
-                factor=stage.plateau_factor,
-                patience=stage.plateau_patience,
-                min_delta=0.0,
-            )
-        )
-    if stage.schedule == "cosine":
-        callbacks.append(WarmupCosine(stage.learning_rate, stage.epochs * steps, round(stage.warmup_epochs * steps)))
-    if stage.early_stopping_patience is not None:
-        callbacks.append(
-            keras.callbacks.EarlyStopping(monitor=monitor, mode=MODES[monitor], patience=stage.early_stopping_patience)
-        )
-    return callbacks
-
-
-def _is_positive(labels: np.ndarray, recipe: Recipe) -> np.ndarray:
-    return (scores_of(np.asarray(labels, dtype="float64"), recipe) > 0.5).astype("int64")
-
-
-def _plain(row: Event) -> Event:
-    return {key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in row.items()}
 
 
 def _decode(dataset: Dataset, spec: ImageSpec, folder: Path, report: OnEvent) -> Pixels:

@@ -7,8 +7,8 @@ from sklearn.metrics import roc_auc_score
 
 from melanomafusion.recipes.recipe import Stage
 from melanomafusion.training.callbacks import MODES, BestEpoch, SeenScores, WarmupCosine
-from melanomafusion.training.fit import _schedule
 from melanomafusion.training.optimizers import build_optimizer
+from melanomafusion.training.stages import schedule_callbacks
 
 
 class Model:
@@ -48,7 +48,7 @@ def test_warm_up_rises_to_the_peak_and_the_cosine_ends_near_zero():
 @pytest.mark.parametrize(("monitor", "worse"), [("val_auc", 0.1), ("val_loss", 9.0)])
 def test_a_plateau_cuts_the_rate_and_then_stops(monitor, worse):
     stage = Stage(plateau_factor=0.1, plateau_patience=2, early_stopping_patience=3)
-    plateau, stopping = _schedule(stage, monitor, steps=5)
+    plateau, stopping = schedule_callbacks(stage, monitor, steps=5)
     model = Model(rate=1.0)
     for callback in (plateau, stopping):
         callback.set_model(model)

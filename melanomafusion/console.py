@@ -1,12 +1,18 @@
-"""A run's events as progress bars on a terminal, and as one line per fold elsewhere."""
+"""What people see on a terminal: the progress of a run, and tables of scores."""
 
 from __future__ import annotations
 
+import json
 from types import TracebackType
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from .evaluation.intervals import auc_difference, auc_interval
+from .evaluation.metrics import average_precision
+from .predictions import Predictions
 
 
 class RunProgress:
@@ -81,3 +87,52 @@ class RunProgress:
 
 def _figure(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
+
+
+def print_scores(
+    console: Console, members: dict[str, Predictions], *, as_json: bool = False, difference: bool = False
+) -> None:
+    """A row per member: AUC with its patient-bootstrap interval, average precision.
+
+    Args:
+        console: where to.
+        members: name → oof or held_out predictions.
+        as_json: print JSON instead of a table.
+        difference: of two members, the paired difference too.
+    """
+
+    intervals = {name: auc_interval(member) for name, member in members.items()}
+    gain = auc_difference(*members.values()) if difference else None
+    if as_json:
+        rows: dict[str, Any] = {
+            name: {
+                "auc": interval.estimate,
+                "auc_interval": [interval.low, interval.high],
+                "interval_cluster": interval.cluster,
+                "average_precision": average_precision(members[name].targets, members[name].scores),
+                "grouped_by": members[name].grouped_by,
+            }
+            for name, interval in intervals.items()
+        }
+        if gain:
+            rows["difference"] = {"auc": gain.estimate, "auc_interval": [gain.low, gain.high]}
+        console.print(json.dumps(rows, indent=2), markup=False, soft_wrap=True)
+        return
+    first = next(iter(intervals.values()))
+    table = Table("", "records", "positives", "AUC", f"95 % interval over {first.cluster}s", "average precision")
+    for name, interval in intervals.items():
+        member = members[name]
+        table.add_row(
+            name,
+            f"{len(member):,}",
+            f"{int(member.targets.sum()):,}",
+            f"{interval.estimate:.4f}",
+            f"{interval.low:.4f} to {interval.high:.4f}",
+            f"{average_precision(member.targets, member.scores):.4f}",
+        )
+    console.print(table)
+    if gain:
+        a, b = members
+        console.print(f"{a} − {b}: AUC {gain.estimate:+.4f} ({gain.low:+.4f} to {gain.high:+.4f}), paired.")
+    if any(member.image_level_split for member in members.values()):
+        console.print("Image-level split: images of one patient may lie on both sides, so scores may be too high.")

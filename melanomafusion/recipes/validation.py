@@ -1,0 +1,101 @@
+"""What a recipe must be to work: types from its annotations, then ranges and what goes with what."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from .recipe import Recipe
+
+
+def find_problems(recipe: Recipe) -> list[str]:
+    """Every field that cannot work, in words; types first, because the rest compares values."""
+    problems = _wrong_types(recipe, "")
+    for number, stage in enumerate(recipe.stages, start=1):
+        problems += _wrong_types(stage, f"stage {number}: ")
+    if problems:
+        return problems
+    checks = [
+        (bool(recipe.stages), "stages: at least one"),
+        (recipe.image_size >= 32, f"image_size={recipe.image_size}: at least 32"),
+        (recipe.batch_size >= 1, f"batch_size={recipe.batch_size}: at least 1"),
+        (0 <= recipe.metadata_dropout < 1, f"metadata_dropout={recipe.metadata_dropout}: 0 ≤ rate < 1"),
+        (0 <= recipe.dropout < 1, f"dropout={recipe.dropout}: 0 ≤ rate < 1"),
+        (0 < recipe.oversample_to < 1, f"oversample_to={recipe.oversample_to}: between 0 and 1"),
+        (0 <= recipe.label_smoothing < 1, f"label_smoothing={recipe.label_smoothing}: 0 ≤ smoothing < 1"),
+        (
+            0 < recipe.validation_fraction <= 0.5,
+            f"validation_fraction={recipe.validation_fraction}: above 0, up to 0.5",
+        ),
+        (len(recipe.classes) != 1 and len(recipe.classes) != 2, "classes: none (binary) or at least three"),
+        (bool(recipe.classes) == (recipe.loss == "categorical"), 'loss "categorical" goes with classes, and only then'),
+        (
+            not recipe.classes or set() < set(recipe.positive_classes) < set(recipe.classes),
+            "positive_classes: some, but not all, of classes",
+        ),
+        (len(set(recipe.classes)) == len(recipe.classes), "classes: each once"),
+        (recipe.seed >= 0, f"seed={recipe.seed}: at least 0"),
+        (recipe.focal_gamma >= 0, f"focal_gamma={recipe.focal_gamma}: at least 0"),
+        (
+            all(units >= 1 for units in recipe.metadata_units),
+            f"metadata_units={recipe.metadata_units}: at least 1 each",
+        ),
+        (bool(recipe.metadata_features) or not recipe.uses_metadata, "metadata_features: at least one"),
+        (not recipe.classes or recipe.imbalance != "oversample", 'imbalance "oversample" is for binary models'),
+        (
+            not (recipe.uses_images and recipe.weights is None and recipe.freeze_batch_norm),
+            "weights=None with freeze_batch_norm=True: untrained batch norm would stay frozen; set it to False",
+        ),
+    ]
+    for number, stage in enumerate(recipe.stages, start=1):
+        checks += [
+            (stage.epochs >= 1, f"stage {number}: epochs={stage.epochs}: at least 1"),
+            (0 < stage.learning_rate < 1e32, f"stage {number}: learning_rate={stage.learning_rate}: above 0, finite"),
+            (
+                stage.backbone_learning_rate is None or 0 < stage.backbone_learning_rate < 1e32,
+                f"stage {number}: backbone_learning_rate={stage.backbone_learning_rate}: above 0, finite",
+            ),
+            (stage.weight_decay >= 0, f"stage {number}: weight_decay={stage.weight_decay}: at least 0"),
+            (stage.plateau_patience >= 0, f"stage {number}: plateau_patience={stage.plateau_patience}: at least 0"),
+            ((stage.early_stopping_patience or 0) >= 0, f"stage {number}: early_stopping_patience: at least 0"),
+            (0 < stage.plateau_factor < 1, f"stage {number}: plateau_factor={stage.plateau_factor}: between 0 and 1"),
+            (0 < stage.top_share <= 1, f"stage {number}: top_share={stage.top_share}: above 0, up to 1"),
+            (0 <= stage.warmup_epochs < stage.epochs, f"stage {number}: warmup_epochs: from 0 to fewer than epochs"),
+            (
+                stage.weight_decay == 0 or stage.optimizer == "adamw",
+                f'stage {number}: weight_decay goes with optimizer "adamw"',
+            ),
+        ]
+    return [message for fine, message in checks if not fine]
+
+
+def _wrong_types(value: Any, prefix: str) -> list[str]:
+    hints = typing.get_type_hints(type(value))
+    return [
+        f"{prefix}{f.name}={getattr(value, f.name)!r}: expected {_word(hints[f.name])}"
+        for f in dataclasses.fields(value)
+        if not _fits(getattr(value, f.name), hints[f.name])
+    ]
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    origin = typing.get_origin(hint)
+    if origin is Literal:
+        return value in typing.get_args(hint) and not isinstance(value, bool)
+    if origin is tuple:
+        return isinstance(value, tuple) and all(_fits(item, typing.get_args(hint)[0]) for item in value)
+    if origin is not None:  # a union such as str | None
+        return any(_fits(value, option) for option in typing.get_args(hint))
+    if hint is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, hint)
+
+
+def _word(hint: Any) -> str:
+    if typing.get_origin(hint) is Literal:
+        return "one of " + ", ".join(map(repr, typing.get_args(hint)))
+    return getattr(hint, "__name__", str(hint)) if typing.get_origin(hint) is None else str(hint)

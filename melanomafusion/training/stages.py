@@ -1,0 +1,189 @@
+"""The stages of a fold: what is frozen, at which rates, with which loss, and what ends a stage."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from ..data.dataset import Dataset
+from ..data.metadata import MetadataEncoder
+from ..errors import RunError
+from ..images.pipeline import EpochCounter, inference_pipeline, training_pipeline
+from ..images.pixels import Pixels
+from ..images.spec import ImageSpec
+from ..recipes.recipe import Recipe, Stage
+from .callbacks import MODES, BatchProgress, BestEpoch, EpochScores, SeenScores, WarmupCosine
+from .optimizers import build_optimizer
+from .predict import probabilities, scores_of
+
+Event = dict[str, Any]
+OnEvent = Callable[[Event], None]
+_CLASS_WEIGHT = {"class_weight": "balanced", "oversample": "oversample", "none": None}
+
+
+def train_stages(
+    model: keras.Model,
+    recipe: Recipe,
+    fit: Dataset,
+    validation: Dataset,
+    *,
+    encoder: MetadataEncoder | None,
+    spec: ImageSpec | None,
+    pixels: Pixels | None,
+    seed: int,
+    report: OnEvent,
+    tensorboard: Path | None,
+) -> tuple[list[Event], BestEpoch]:
+    """Train a model in place through the recipe's stages; it ends with the weights of the best epoch.
+
+    Args:
+        model: from the recipe, with its pretrained weights.
+        recipe: names the stages.
+        fit: records to learn from.
+        validation: records of other patients that choose the epoch.
+        encoder: fitted on `fit`; None for an image-only model.
+        spec: None for a metadata-only model.
+        pixels: decoded images; None decodes files in each epoch.
+        seed: of order, augmentation and metadata dropout.
+        report: called with progress events.
+        tensorboard: folder for TensorBoard logs, or None.
+
+    Returns:
+        History, one row per epoch, and the best epoch.
+
+    Raises:
+        RunError: the loss is no longer a number.
+    """
+    counter, history, best = EpochCounter(), [], BestEpoch(recipe.monitor)
+    pipeline = training_pipeline(
+        fit,
+        encoder,
+        spec,
+        batch_size=recipe.batch_size,
+        class_weight=_CLASS_WEIGHT[recipe.imbalance],
+        oversample_to=recipe.oversample_to,
+        augmentation=recipe.augmentation if spec else "none",
+        metadata_dropout=recipe.metadata_dropout,
+        labels=labels_of(recipe, fit),
+        seed=seed,
+        pixels=pixels,
+        counter=counter,
+    )
+    steps = int(pipeline.cardinality())
+    watched = inference_pipeline(validation, encoder, spec, batch_size=max(recipe.batch_size, 32), pixels=pixels)
+    classes = labels_of(recipe, validation)
+    outputs = len(recipe.classes) or 1
+    labels = validation.targets[:, None] if classes is None else np.eye(outputs)[classes]
+    loss = build_loss(recipe)
+    first_epoch = 0
+    for number, stage in enumerate(recipe.stages, start=1):
+        slow = set_trainable(model, recipe, stage)
+        seen = SeenScores(steps * recipe.batch_size, outputs)
+        # No XLA: on a CPU it makes EfficientNet seven to ten times slower.
+        model.compile(build_optimizer(stage, slow), loss, weighted_metrics=[], metrics=[seen], jit_compile=False)
+        scores = EpochScores(
+            seen=seen,
+            validation=watched,
+            labels=labels.astype("float32"),
+            to_scores=lambda logits: scores_of(probabilities(logits), recipe),
+            is_positive=lambda rows: _is_positive(rows, recipe),
+            loss=loss,
+            counter=counter,
+            history=history,
+            stage=number,
+            on_epoch=lambda row: report({"kind": "epoch", "epochs": recipe.epochs, **_plain(row)}),
+        )
+        callbacks = [scores, BatchProgress(steps, report), best, *schedule_callbacks(stage, recipe.monitor, steps)]
+        if tensorboard:
+            callbacks.append(keras.callbacks.TensorBoard(str(tensorboard)))
+        model.fit(
+            pipeline,
+            initial_epoch=first_epoch,
+            epochs=first_epoch + stage.epochs,
+            callbacks=callbacks,
+            shuffle=False,
+            verbose=0,
+        )
+        if not math.isfinite(history[-1]["loss"]):
+            raise RunError(
+                f"The loss became {history[-1]['loss']} in epoch {history[-1]['epoch']} (stage {number}). "
+                f"Lower the learning rate ({stage.learning_rate})."
+            )
+        first_epoch = history[-1]["epoch"]
+        best.restore(model)
+    return history, best
+
+
+def build_loss(recipe: Recipe) -> keras.losses.Loss:
+    """The recipe's loss, of logits."""
+    smoothing = recipe.label_smoothing
+    if recipe.loss == "focal":
+        return keras.losses.BinaryFocalCrossentropy(
+            from_logits=True, gamma=recipe.focal_gamma, label_smoothing=smoothing
+        )
+    if recipe.loss == "categorical":
+        return keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
+    return keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=smoothing)
+
+
+def set_trainable(model: keras.Model, recipe: Recipe, stage: Stage) -> list[Any]:
+    """Freeze and thaw the backbone for a stage; the model must be compiled afterwards.
+
+    Returns:
+        Trainable variables of the backbone.
+    """
+    if not recipe.uses_images:
+        return []
+    backbone = model.get_layer(recipe.backbone)
+    backbone.trainable = stage.trainable != "head"
+    if stage.trainable == "top":
+        for layer in backbone.layers[: round(len(backbone.layers) * (1 - stage.top_share))]:
+            layer.trainable = False
+    if recipe.freeze_batch_norm:
+        for layer in backbone.layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.trainable = False
+    return list(backbone.trainable_variables)
+
+
+def schedule_callbacks(stage: Stage, monitor: str, steps: int) -> list[keras.callbacks.Callback]:
+    """What changes the learning rate of a stage and ends it early; `mode` is explicit, as Keras would guess."""
+    callbacks: list[keras.callbacks.Callback] = []
+    if stage.schedule == "plateau":
+        callbacks.append(
+            keras.callbacks.ReduceLROnPlateau(
+                monitor=monitor,
+                mode=MODES[monitor],
+                factor=stage.plateau_factor,
+                patience=stage.plateau_patience,
+                min_delta=0.0,
+            )
+        )
+    if stage.schedule == "cosine":
+        callbacks.append(WarmupCosine(stage.learning_rate, stage.epochs * steps, round(stage.warmup_epochs * steps)))
+    if stage.early_stopping_patience is not None:
+        callbacks.append(
+            keras.callbacks.EarlyStopping(monitor=monitor, mode=MODES[monitor], patience=stage.early_stopping_patience)
+        )
+    return callbacks
+
+
+def labels_of(recipe: Recipe, dataset: Dataset) -> np.ndarray | None:
+    """(n,) class numbers for a multi-class recipe, None for a binary one."""
+    if not recipe.classes:
+        return None
+    numbers = {name: number for number, name in enumerate(recipe.classes)}
+    return dataset.frame["diagnosis"].map(numbers).to_numpy(dtype="int64")
+
+
+def _is_positive(labels: np.ndarray, recipe: Recipe) -> np.ndarray:
+    return (scores_of(np.asarray(labels, dtype="float64"), recipe) > 0.5).astype("int64")
+
+
+def _plain(row: Event) -> Event:
+    return {key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in row.items()}
