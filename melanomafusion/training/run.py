@@ -88,9 +88,12 @@ def open_run(path: str | Path, recipe: Recipe, dataset: Dataset, *, restart: boo
         raise RunError(f"{path} is not empty and not a run. Name a new folder.")
     if exists and restart:
         _clear(path)
-        exists = False
-    if exists:
-        _compare(run, recipe, dataset)
+    elif exists:
+        difference = _difference(run, recipe, dataset)
+        if difference and any(path.glob("fold-*/metrics.json")):
+            raise RunError(f"{path} holds a run {difference} Name another folder, or restart.")
+        if difference:  # no fold was finished: nothing is lost by starting with the recipe as it is now
+            _clear(path)
     make_folder(path)
     run.write_records(dataset)
     write_text(path / "recipe.json", recipe.to_json())
@@ -103,20 +106,16 @@ def data_hash(dataset: Dataset) -> str:
     return hashlib.sha256(frame.to_csv(index=False, lineterminator="\n").encode()).hexdigest()
 
 
-def _compare(run: Run, recipe: Recipe, dataset: Dataset) -> None:
+def _difference(run: Run, recipe: Recipe, dataset: Dataset) -> str:
+    """In what a run on disk differs from the one asked for; empty where in nothing."""
     old, new = json.loads((run.path / "recipe.json").read_text(encoding="utf-8")), recipe.to_dict()
-    differences = [f"  {key}: {old.get(key)!r} → {new[key]!r}" for key in new if old.get(key) != new[key]]
-    if differences:
-        raise RunError(
-            f"{run.path} holds a run of another recipe:\n"
-            + "\n".join(differences)
-            + "\nName another folder, or restart."
-        )
-    stored = (
-        (run.path / "data.sha256").read_text(encoding="utf-8").strip() if (run.path / "data.sha256").is_file() else ""
-    )
-    if stored != data_hash(dataset):
-        raise RunError(f"{run.path} holds a run on other records or folds. Name another folder, or restart.")
+    changed = [f"  {key}: {old.get(key)!r} → {new[key]!r}\n" for key in new if old.get(key) != new[key]]
+    if changed:
+        return "of another recipe:\n" + "".join(changed).rstrip("\n") + "\n"
+    stamp = run.path / "data.sha256"
+    if not stamp.is_file() or stamp.read_text(encoding="utf-8").strip() != data_hash(dataset):
+        return "on other records or folds."
+    return ""
 
 
 def _clear(path: Path) -> None:

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import melanomafusion as mf
-from melanomafusion.errors import ImageError, RunError
+from melanomafusion.errors import ImageError, RunError, WeightsError
 
 RECIPE = mf.get_recipe("metadata-tiny").replace(epochs=2, validation_fraction=0.25, name="metadata-test")
 
@@ -80,6 +80,14 @@ def test_another_recipe_or_other_data_in_the_same_folder_is_refused(run, folded)
     with pytest.raises(RunError, match="other records or folds"):
         mf.cross_validate(RECIPE, older, out=cv.path)
     assert (cv.path / "metrics.json").exists()
+
+
+def test_a_run_without_a_finished_fold_may_be_started_with_a_corrected_recipe(folded, tmp_path):
+    wrong = RECIPE.replace(fusion="image", weights=str(tmp_path / "nowhere.weights.h5"), freeze_batch_norm=True)
+    with pytest.raises(WeightsError, match="no weights file"):
+        mf.cross_validate(wrong, folded, out=tmp_path / "run")
+    right = mf.cross_validate(RECIPE.replace(epochs=1), folded, out=tmp_path / "run", folds=[0])
+    assert len(right.oof) == (folded.frame["fold"] == 0).sum()
 
 
 def test_a_folder_with_something_else_is_left_alone(folded, tmp_path):
