@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
+import pandas as pd
 from sklearn.linear_model import LogisticRegression
 
 import melanomafusion as mf
@@ -41,12 +41,21 @@ def siim_table(siim):
         scores = model.predict_proba(encoder.transform(held_out.frame))[:, 1]
         columns = ["image_name", "patient_id", "target", "fold"]
         parts.append(held_out.frame[columns].assign(score=scores))
-    import pandas as pd
-
     oof = mf.Predictions(pd.concat(parts), "oof")
     interval = mf.auc_interval(oof)
     print(f"SIIM-ISIC 2020, sex + age + site, logistic, 5 patient folds, {len(oof):,} rows: OOF AUC {interval}")
     assert 0.66 <= interval.estimate <= 0.70, "outside 0.66 to 0.70: higher means a leak"
+
+
+def isic_2019_table(table):
+    """Counts of the merged file, and folds that keep lesions whole."""
+    data = mf.load_isic_2019(table, with_images=False)
+    checks = mf.verify(data, "isic-2019")
+    wrong = [check for check in checks if not check.holds]
+    assert not wrong, wrong
+    folds = mf.assign_folds(data, 5).frame
+    assert folds[folds["lesion_id"].notna()].groupby("lesion_id")["fold"].nunique().max() == 1
+    print(f"ISIC 2019: all {len(checks)} published figures hold; folds by lesion")
 
 
 def siim_images(siim, weights, out):
@@ -86,16 +95,17 @@ def main():
     """Run all checks; a missing folder is a failure."""
     shared = Path(sys.argv[1])
     siim, ham = shared / "data" / "siim-isic-2020", shared / "data" / "ham10000"
+    isic_2019 = shared / "data" / "isic-2019" / "ISIC_2019_Training_Metadata_with_labels.csv"
     weights = shared / "weights" / "mobilenet_v2_1.0_224_notop.weights.h5"
-    for path in (siim, ham, weights):
+    for path in (siim, ham, isic_2019, weights):
         if not path.exists():
             raise SystemExit(f"{path} is missing: the checks on real data cannot be run")
     out = Path(tempfile.mkdtemp())
-    np.set_printoptions(precision=4)
-    for check, arguments in (
-        (siim_table, (siim,)),
-        (siim_images, (siim, weights, out)),
-        (ham10000, (ham, weights, out)),
+    for check, *arguments in (
+        (siim_table, siim),
+        (isic_2019_table, isic_2019),
+        (siim_images, siim, weights, out),
+        (ham10000, ham, weights, out),
     ):
         started = time.monotonic()
         check(*arguments)

@@ -8,6 +8,7 @@ import pytest
 
 import melanomafusion as mf
 from melanomafusion.errors import ImageError, RunError, WeightsError
+from melanomafusion.training.predict import predict_scores
 
 RECIPE = mf.get_recipe("metadata-tiny").replace(epochs=2, validation_fraction=0.25, name="metadata-test")
 
@@ -132,7 +133,11 @@ def test_the_test_split_gets_the_mean_of_the_folds(run, synthetic_root, folded):
     mean = mf.predict_run(cv.path, test)
     assert mean.kind == "test"
     assert list(mean.frame["image_name"]) == list(test.image_names)
-    single = [mf.predict_run(bundle, test).scores for bundle in cv.bundles]
+    single = []
+    for path in cv.bundles:
+        bundle = mf.Bundle.read(path)
+        table = predict_scores(bundle.build_model(), bundle.recipe, test, encoder=bundle.encoder, spec=None)
+        single.append(table["score"].to_numpy())
     assert mean.scores == pytest.approx(sum(single) / 3, abs=1e-12)
 
 
