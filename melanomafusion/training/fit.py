@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,17 +68,37 @@ def fit_fold(
         dataset: records with folds.
         fold: the one to hold out.
         out: folder for oof.csv, history.csv, metrics.json and bundle/.
-        pixels: decoded images of the data set; decoded into `out` without it.
+        pixels: decoded images of the data set; decoded for this call alone without it.
         tensorboard: write TensorBoard logs to `out/tensorboard`.
         on_event: called with progress events.
 
     Raises:
         MelanomaFusionError: wrong set-up, found before the first epoch.
+
+    Notes:
+        Sets the seeds of Python, NumPy and Keras. `cross_validate` runs it in a process of its own.
     """
-    started = time.monotonic()
-    report = on_event or (lambda event: None)
     check_run(recipe, dataset, [fold])
     out = make_folder(out)
+    policy = keras.config.dtype_policy()
+    try:
+        return _fit_fold(recipe, dataset, fold, out, pixels, tensorboard, on_event or (lambda event: None))
+    finally:
+        keras.config.set_dtype_policy(policy)
+        if pixels is None:
+            shutil.rmtree(out / "pixels", ignore_errors=True)
+
+
+def _fit_fold(
+    recipe: Recipe,
+    dataset: Dataset,
+    fold: int,
+    out: Path,
+    pixels: Pixels | None,
+    tensorboard: bool,
+    report: OnEvent,
+) -> FoldResult:
+    started = time.monotonic()
     seed = recipe.seed * 1000 + fold
     set_up_keras(recipe, seed)
     train, held_out = dataset.held_out(fold)
@@ -127,7 +148,6 @@ def fit_fold(
 
 def set_up_keras(recipe: Recipe, seed: int) -> None:
     """Seeds and precision of this process. Half precision only where a GPU is: on a CPU it halves the speed."""
-    keras.backend.clear_session()
     keras.utils.set_random_seed(seed)
     precision = recipe.precision
     if precision == "auto":
