@@ -37,6 +37,7 @@ class RunProgress:
         )
         self.bars: dict[str, TaskID] = {}
         self.last: dict[str, Any] | None = None
+        self.noted = False
 
     def __enter__(self) -> RunProgress:
         self.progress.start()
@@ -67,7 +68,8 @@ class RunProgress:
             self.last = event
             note = f"loss {event['loss']:.3f}, validation AUC {_figure(event['val_auc'])}"
             self._bar("epochs", f"{self.label}: fold {event['fold']}, epochs", event["epoch"], event["epochs"], note)
-        elif kind == "note" and event.get("fold", 0) == 0:
+        elif kind == "note" and not self.noted:  # the same for every fold but for the counts
+            self.noted = True
             self.console.print(f"{self.label}: {event['text']}", highlight=False)
 
     def _bar(self, key: str, description: str, done: int, total: int, note: str = "") -> None:

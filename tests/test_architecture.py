@@ -17,8 +17,8 @@ FLOORS = [
     {"images", "evaluation", "testing"},
     {"ensemble"},
     {"deploy"},
-    {"training"},
     {"console"},
+    {"training"},
     {"demo"},
     {"cli"},
 ]

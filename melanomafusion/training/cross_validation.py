@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
+from rich.console import Console
 
 from ..atomic import atomic_file, make_folder, write_json
+from ..console import RunProgress
 from ..data.dataset import Dataset
 from ..deploy.bundle import Bundle, find_bundles
 from ..errors import ImageError, RunError
@@ -75,7 +77,7 @@ def cross_validate(
             out and lists them in `bad_images.csv`.
         restart: begin anew where an earlier run lies.
         tensorboard: write TensorBoard logs into each fold's folder.
-        on_event: called with progress events.
+        on_event: called with progress events; they are shown on the terminal without it.
 
     Returns:
         Out-of-fold predictions, bundles and metrics; also in `out` (oof.csv, history.csv, metrics.json, report/).
@@ -83,7 +85,19 @@ def cross_validate(
     Raises:
         MelanomaFusionError: wrong set-up, or a fold that failed (the others stay; start it again to go on).
     """
-    report = on_event or (lambda event: None)
+    if on_event is None:
+        with RunProgress(Console(), recipe.name) as progress:
+            return cross_validate(
+                recipe,
+                dataset,
+                out=out,
+                folds=folds,
+                on_bad_image=on_bad_image,
+                restart=restart,
+                tensorboard=tensorboard,
+                on_event=progress,
+            )
+    report = on_event
     if on_bad_image not in ("error", "skip"):
         raise RunError(f'on_bad_image is "error" or "skip". Received: on_bad_image={on_bad_image!r}')
     wanted = check_run(recipe, dataset, list(folds) if folds is not None else None)
@@ -145,7 +159,7 @@ def predict_run(path: str | Path, dataset: Dataset, *, on_event: OnEvent | None 
     Args:
         path: run folder or bundle.
         dataset: records, e.g. a test split.
-        on_event: called with progress events.
+        on_event: called with progress events; they are shown on the terminal without it.
 
     Returns:
         Test predictions in the data set's order.
@@ -153,6 +167,9 @@ def predict_run(path: str | Path, dataset: Dataset, *, on_event: OnEvent | None 
     Raises:
         BundleError, ImageError: bundles or images that cannot be used.
     """
+    if on_event is None:
+        with RunProgress(Console(), Path(path).name) as progress:
+            return predict_run(path, dataset, on_event=progress)
     bundles = find_bundles(path)
     opened = [Bundle.read(bundle) for bundle in bundles]  # checked before anything is computed
     missing = dataset.frame["path"].isna()

@@ -11,8 +11,10 @@ from typing import Any
 import keras
 import pandas as pd
 import tensorflow as tf
+from rich.console import Console
 
 from ..atomic import atomic_file, make_folder, write_json
+from ..console import RunProgress
 from ..data.dataset import Dataset
 from ..data.imbalance import imbalance_report
 from ..data.metadata import MetadataEncoder
@@ -70,7 +72,7 @@ def fit_fold(
         out: folder for oof.csv, history.csv, metrics.json and bundle/.
         pixels: decoded images of the data set; decoded for this call alone without it.
         tensorboard: write TensorBoard logs to `out/tensorboard`.
-        on_event: called with progress events.
+        on_event: called with progress events; they are shown on the terminal without it.
 
     Raises:
         MelanomaFusionError: wrong set-up, found before the first epoch.
@@ -78,11 +80,16 @@ def fit_fold(
     Notes:
         Sets the seeds of Python, NumPy and Keras. `cross_validate` runs it in a process of its own.
     """
+    if on_event is None:
+        with RunProgress(Console(), recipe.name) as progress:
+            return fit_fold(recipe, dataset, fold, out=out, pixels=pixels, tensorboard=tensorboard, on_event=progress)
     check_run(recipe, dataset, [fold])
     out = make_folder(out)
     policy = keras.config.dtype_policy()
     try:
-        return _fit_fold(recipe, dataset, fold, out, pixels, tensorboard, on_event or (lambda event: None))
+        return _fit_fold(
+            recipe, dataset, fold, out, pixels, tensorboard, lambda event: on_event({"fold": fold, **event})
+        )
     finally:
         keras.config.set_dtype_policy(policy)
         if pixels is None:

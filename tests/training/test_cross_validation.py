@@ -148,3 +148,10 @@ def test_importing_the_runner_loads_no_keras():
     code = "import sys, melanomafusion.training.cross_validation; print('keras' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "False"
+
+
+def test_progress_is_shown_where_nobody_asks_for_events(folded, tmp_path, capsys):
+    mf.cross_validate(RECIPE.replace(epochs=1), folded, out=tmp_path / "run", folds=[0])
+    shown = capsys.readouterr().out
+    assert "fold 0 done, 1 epochs" in shown
+    assert "training records" in shown
