@@ -66,7 +66,7 @@ class RunProgress:
             self._bar("batches", f"{self.label}: batches", event["done"], event["total"])
         elif kind == "epoch":
             self.last = event
-            note = f"loss {event['loss']:.3f}, validation AUC {_figure(event['val_auc'])}"
+            note = f"loss {_figure(event['loss'])}, validation AUC {_figure(event['val_auc'])}"
             self._bar("epochs", f"{self.label}: fold {event['fold']}, epochs", event["epoch"], event["epochs"], note)
         elif kind == "note" and not self.noted:  # the same for every fold but for the counts
             self.noted = True
