@@ -5,10 +5,6 @@ import os
 import subprocess
 import sys
 
-import pytest
-
-pytest.importorskip("jax")
-
 SCRIPT = """
 import json, sys
 import keras
