@@ -300,8 +300,8 @@ def _runs_of(path: Path) -> tuple[dict[str, Path], Any]:
     state = path / "ensemble.json"
     if not state.is_file():
         return {path.name: path}, None
-    text = state.read_text(encoding="utf-8")
     try:
+        text = state.read_text(encoding="utf-8")
         content = json.loads(text)
         kinds = {kind.__name__: kind for kind in (MeanEnsemble, RankMeanEnsemble)}
         combine = kinds[content["kind"]].from_json(text)
@@ -338,11 +338,13 @@ def _recipe(name: str, changes: list[str]) -> Recipe:
     from .recipes.recipe import Recipe
 
     path = Path(name)
-    chosen = (
-        Recipe.from_json(path.read_text(encoding="utf-8"))
-        if path.suffix == ".json" and path.is_file()
-        else get_recipe(name)
-    )
+    if path.suffix == ".json" and path.is_file():
+        try:
+            chosen = Recipe.from_json(path.read_text(encoding="utf-8"))
+        except UnicodeDecodeError as error:
+            raise RecipeError(f"{path} is not a recipe in JSON: {error}") from None
+    else:
+        chosen = get_recipe(name)
     values: dict[str, Any] = {}
     for change in changes:
         key, equals, text = change.partition("=")

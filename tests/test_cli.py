@@ -181,3 +181,14 @@ def test_a_bundle_that_was_altered(shell, trained, synthetic_root, tmp_path):
     code, _, err = shell("submit", tmp_path / "bundle", "--test", synthetic_root, "--out", tmp_path / "s.csv")
     assert code == 1
     assert "metrics.json was altered" in err
+
+
+def test_files_that_are_no_text_end_in_one_message(shell, synthetic_root, tmp_path):
+    for name in ("mine.json", "ensemble.json"):
+        (tmp_path / name).write_bytes(b"\xff\xfe{")
+    code, _, err = shell("train", tmp_path / "mine.json", "--data", synthetic_root, "--out", tmp_path / "r")
+    assert code == 1
+    assert "not a recipe in JSON" in err
+    code, _, err = shell("submit", tmp_path, "--test", synthetic_root, "--out", tmp_path / "s.csv")
+    assert code == 1
+    assert "was not written by the ensemble command" in err

@@ -17,9 +17,9 @@ from ..atomic import atomic_file, make_folder, write_json
 from ..console import RunProgress
 from ..data.dataset import Dataset
 from ..deploy.bundle import Bundle, find_bundles
-from ..errors import ImageError, RunError
+from ..errors import ImageError, PredictionsError, RunError
 from ..evaluation.intervals import auc_interval
-from ..evaluation.metrics import average_precision
+from ..evaluation.metrics import average_precision, roc_auc
 from ..evaluation.plots import plot_history, plot_roc, save_figure
 from ..execution.local import Task, run_task
 from ..images.pixels import bad_images_message, decode_images
@@ -121,12 +121,13 @@ def cross_validate(
 def collect(run: Run, folds: Sequence[int]) -> CrossValidation:
     """Put the results of trained folds together: oof.csv, history.csv, metrics.json, plots."""
     recipe = run.recipe
-    tables = [Predictions.read_csv(run.fold(fold) / "oof.csv", "oof").frame for fold in folds]
+    done = [_read_fold(run, fold) for fold in folds]
+    tables = [oof.frame for oof, _, _ in done]
     order = {name: row for row, name in enumerate(run.dataset.image_names)}
     frame = pd.concat(tables, ignore_index=True)
     frame = frame.sort_values("image_name", key=lambda names: names.map(order), kind="stable")
     oof = Predictions(frame, "oof", name=recipe.name)
-    history = pd.concat([pd.read_csv(run.fold(fold) / "history.csv") for fold in folds], ignore_index=True)
+    history = pd.concat([rows for _, rows, _ in done], ignore_index=True)
     history = history[["fold", *[name for name in history if name != "fold"]]]
     interval = auc_interval(oof)
     metrics = {
@@ -138,7 +139,7 @@ def collect(run: Run, folds: Sequence[int]) -> CrossValidation:
         "auc_interval": [interval.low, interval.high],
         "interval_cluster": interval.cluster,
         "average_precision": average_precision(oof.targets, oof.scores),
-        "folds": [_read(run.fold(fold) / "metrics.json") for fold in folds],
+        "folds": [figures for _, _, figures in done],
     }
     oof.write_csv(run.path / "oof.csv")
     oof.write_parquet(run.path / "oof.parquet")
@@ -225,6 +226,22 @@ def _decode(run: Run, recipe: Recipe, report: OnEvent) -> dict[str, str]:
     )
 
 
-def _read(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return content
+def _read_fold(run: Run, fold: int) -> tuple[Predictions, pd.DataFrame, dict[str, Any]]:
+    """Scores, history and metrics of a finished fold; scores that are not all there are refused, never pooled."""
+    folder = run.fold(fold)
+    try:
+        metrics: dict[str, Any] = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        history = pd.read_csv(folder / "history.csv")
+        oof = Predictions.read_csv(folder / "oof.csv", "oof")
+        auc = roc_auc(oof.targets, oof.scores)
+        held_out = run.dataset.held_out(fold)[1]
+        if list(oof.frame["image_name"]) != [str(name) for name in held_out.image_names]:
+            raise PredictionsError(f"oof.csv holds {len(oof):,} records, the fold has {len(held_out):,}")
+        if abs(auc - metrics["auc"]) > 1e-12:
+            raise PredictionsError(f"oof.csv gives AUC {auc}, metrics.json says {metrics['auc']}")
+    except (OSError, ValueError, KeyError, TypeError, PredictionsError) as error:
+        raise RunError(
+            f"{folder} is damaged: {str(error).strip()}. "
+            "Delete that folder and start again: only this fold is trained anew."
+        ) from None
+    return oof, history, metrics

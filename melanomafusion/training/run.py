@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 from ..atomic import make_folder, write_text
 from ..data.dataset import Dataset
 from ..data.folds import write_folds
-from ..errors import RunError
+from ..errors import RecipeError, RunError
 from ..recipes.recipe import Recipe
 
 _OURS = (
@@ -108,7 +107,10 @@ def data_hash(dataset: Dataset) -> str:
 
 def _difference(run: Run, recipe: Recipe, dataset: Dataset) -> str:
     """In what a run on disk differs from the one asked for; empty where in nothing."""
-    old, new = json.loads((run.path / "recipe.json").read_text(encoding="utf-8")), recipe.to_dict()
+    try:
+        old, new = run.recipe.to_dict(), recipe.to_dict()
+    except (RecipeError, UnicodeDecodeError) as error:
+        return f"whose recipe.json cannot be read ({error})."
     changed = [f"  {key}: {old.get(key)!r} → {new[key]!r}\n" for key in new if old.get(key) != new[key]]
     if changed:
         return "of another recipe:\n" + "".join(changed).rstrip("\n") + "\n"

@@ -1,6 +1,7 @@
 """A run: every fold in a process of its own, what lies in the folder, how it goes on."""
 
 import json
+import shutil
 import sys
 
 import pandas as pd
@@ -63,6 +64,36 @@ def test_a_finished_run_does_nothing_when_started_again(run, folded):
     again = mf.cross_validate(RECIPE, folded, out=cv.path)
     assert {path: path.stat().st_mtime_ns for path in cv.path.glob("fold-*/metrics.json")} == before
     assert (again.oof.scores == cv.oof.scores).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("oof.csv", None), ("history.csv", b""), ("metrics.json", b"{"), ("oof.csv", b"\xff\xfe")],
+)
+def test_a_damaged_fold_is_refused_and_never_pooled_in_part(run, folded, tmp_path, name, content):
+    copy = shutil.copytree(run[0].path, tmp_path / "run")
+    file = copy / "fold-1" / name
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2].rsplit(b"\n", 1)[0] if content is None else content)
+    before = (copy / "oof.csv").read_bytes()
+    with pytest.raises(RunError, match=r"fold-1 is damaged.*Delete that folder"):
+        mf.cross_validate(RECIPE, folded, out=copy)
+    assert (copy / "oof.csv").read_bytes() == before
+
+
+def test_scores_that_were_changed_are_noticed(run, folded, tmp_path):
+    copy = shutil.copytree(run[0].path, tmp_path / "run")
+    table = pd.read_csv(copy / "fold-1" / "oof.csv")
+    table.assign(score=1 - table["score"]).to_csv(copy / "fold-1" / "oof.csv", index=False)
+    with pytest.raises(RunError, match=r"metrics\.json says"):
+        mf.cross_validate(RECIPE, folded, out=copy)
+
+
+def test_a_run_whose_recipe_cannot_be_read_is_left_alone(run, folded, tmp_path):
+    copy = shutil.copytree(run[0].path, tmp_path / "run")
+    (copy / "recipe.json").write_text("x")
+    with pytest.raises(RunError, match=r"recipe\.json cannot be read"):
+        mf.cross_validate(RECIPE, folded, out=copy)
+    assert (copy / "fold-0" / "oof.csv").is_file()
 
 
 def test_a_run_goes_on_with_the_folds_that_are_not_done(folded, run, tmp_path):
