@@ -60,6 +60,10 @@ class PredictionsError(MelanomaFusionError):
     """Scores cannot be joined, or are of a kind that the call must not use."""
 
 
+class PredictionsWarning(UserWarning):
+    """Scores can be used, but perhaps not as meant."""
+
+
 class BundleError(MelanomaFusionError):
     """A bundle is incomplete, altered or of a format this version does not know."""
 

@@ -1,0 +1,288 @@
+"""`Predictions`: scores joined by image name. "oof" is a type, not a promise."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from ..atomic import atomic_file
+from ..errors import PredictionsError, PredictionsWarning
+from .files import SHOWN, numbers, read_table
+
+Kind = Literal["oof", "held_out", "test"]
+KINDS: tuple[Kind, ...] = ("oof", "held_out", "test")
+NEEDED = {"oof": ("target", "fold"), "held_out": ("target",), "test": ()}
+_ORDER = ("image_name", "patient_id", "lesion_id", "target", "diagnosis", "fold", "grouped_by", "score")
+
+
+class Predictions:
+    """Scores of one model or ensemble, one row per record.
+
+    Args:
+        frame: `image_name` and `score`, and `target`, `fold`, `patient_id`, `lesion_id`, `grouped_by`, and for a
+            multi-class model `score_<class>` and `diagnosis` (the true class), where known.
+        kind: "oof" (each score by a model that has not seen the record's patient; needs fold and target), "held_out"
+            (one model on records it has not seen; needs target) or "test" (no truth known).
+        name: for messages; the file's path where it was read.
+        lines: (n,) line of each row in its file, for messages; 2, 3, … without it.
+
+    Raises:
+        PredictionsError: names twice, scores missing or infinite, columns that the kind needs absent.
+    """
+
+    def __init__(
+        self,
+        frame: pd.DataFrame,
+        kind: Kind,
+        *,
+        name: str = "predictions",
+        lines: Sequence[int] | np.ndarray | None = None,
+    ) -> None:
+        if kind not in KINDS:
+            raise PredictionsError(f"kind is one of {', '.join(KINDS)}. Received: kind={kind!r}")
+        absent = [column for column in ("image_name", "score", *NEEDED[kind]) if column not in frame]
+        if absent:
+            raise PredictionsError(f"{name}: column {', '.join(absent)} is missing; {kind} predictions need it.")
+        known = [c for c in _ORDER if c in frame]
+        frame = frame[known + [c for c in frame if c not in known]]
+        frame.index = pd.Index(range(2, len(frame) + 2) if lines is None else lines)
+        problems = _problems(frame, NEEDED[kind])
+        if problems:
+            raise PredictionsError(f"{name}: " + "\n  ".join(["", *problems]).strip())
+        self._lines = frame.index.to_numpy()
+        frame = frame.reset_index(drop=True).astype({"score": "float64"})
+        self._frame = frame.astype({column: "int64" for column in NEEDED[kind]})
+        self.kind: Kind = kind
+        self.name = name
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """A copy of the table."""
+        return self._frame.copy()
+
+    def __len__(self) -> int:
+        return len(self._frame)
+
+    @property
+    def image_names(self) -> np.ndarray:
+        """(n,) names, in row order."""
+        return np.asarray(self._frame["image_name"], dtype=object)
+
+    @property
+    def scores(self) -> np.ndarray:
+        """(n,) float64."""
+        return self._frame["score"].to_numpy()
+
+    @property
+    def targets(self) -> np.ndarray:
+        """(n,) int64 of 0 and 1.
+
+        Raises:
+            PredictionsError: test predictions have none.
+        """
+        if self.kind == "test":
+            raise PredictionsError(f"{self.name}: test predictions have no target and cannot be scored.")
+        return self._frame["target"].to_numpy()
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Classes of a multi-class model, from its columns `score_<class>`; empty for a binary one."""
+        return tuple(str(c).removeprefix("score_") for c in self._frame if str(c).startswith("score_"))
+
+    @property
+    def lines(self) -> np.ndarray:
+        """(n,) line of each record in the file it came from, for messages."""
+        return self._lines
+
+    @property
+    def clusters(self) -> tuple[np.ndarray, str]:
+        """(n,) int64 code of each record's group for a bootstrap, and the word for it: patient, lesion or record.
+
+        Codes follow the sorted names of the groups, so they do not depend on the order of rows. A record without
+        patient (or lesion) is a group of its own.
+        """
+        for column, word in (("patient_id", "patient"), ("lesion_id", "lesion")):
+            if column in self._frame and self._frame[column].notna().any():
+                codes, groups = pd.factorize(
+                    self._frame[column].astype("str").where(self._frame[column].notna()), sort=True
+                )
+                alone = codes < 0
+                codes[alone] = len(groups) + pd.factorize(self._frame["image_name"][alone], sort=True)[0]
+                return codes, word
+        return pd.factorize(self._frame["image_name"], sort=True)[0], "record"
+
+    @property
+    def grouped_by(self) -> str | None:
+        """What the folds kept together, where known; "record" means images of one patient were split."""
+        return str(self._frame["grouped_by"].iloc[0]) if "grouped_by" in self._frame else None
+
+    @property
+    def image_level_split(self) -> bool:
+        """Whether images of one patient lie on both sides of a split, so that scores may be too high.
+
+        Said by `grouped_by`, or seen in the folds themselves.
+        """
+        if "record" in (self.grouped_by or "").split(" + "):
+            return True
+        if self.kind != "oof":
+            return False
+        codes, word = self.clusters
+        folds = self._frame["fold"].to_numpy()
+        first = np.full(codes.max() + 1, -1)
+        first[codes] = folds
+        return word == "patient" and bool((first[codes] != folds).any())
+
+    def replace_scores(self, scores: np.ndarray, *, name: str | None = None) -> Predictions:
+        """The same records with other scores; scores per class are left out.
+
+        Args:
+            scores: (n,) finite numbers, in row order.
+            name: of the result; the same without it.
+        """
+        frame = self._frame.drop(columns=[f"score_{label}" for label in self.classes]).assign(score=scores)
+        return Predictions(frame, self.kind, name=name or self.name, lines=self._lines)
+
+    def write_csv(self, path: str | Path) -> None:
+        """Write all columns as CSV, whole or not at all; scores keep all their digits."""
+        with atomic_file(path) as part:
+            self._frame.to_csv(part, index=False, lineterminator="\n")
+
+    def write_parquet(self, path: str | Path) -> None:
+        """Write all columns as Parquet, whole or not at all."""
+        with atomic_file(path) as part:
+            self._frame.to_parquet(part, index=False)
+
+    def write_submission(self, path: str | Path) -> None:
+        """Write a Kaggle submission: image_name, target (which holds the score)."""
+        with atomic_file(path) as part:
+            self._frame[["image_name", "score"]].rename(columns={"score": "target"}).to_csv(
+                part, index=False, lineterminator="\n"
+            )
+
+    @classmethod
+    def read_csv(
+        cls, path: str | Path, kind: Kind | None = None, *, columns: Mapping[str, str] | None = None
+    ) -> Predictions:
+        """Read the scores of one model; `read_members` reads several from one table.
+
+        Args:
+            path: CSV (or `.parquet`) with image_name and score, or a Kaggle submission: image_name and target.
+            kind: "oof" if the file has fold and target and "test" if it has neither, without it.
+            columns: our column name → the file's own: {"score": "melanoma_probability"}.
+
+        Warns:
+            PredictionsWarning: scores outside [0, 1], or all of them exactly 0 or 1.
+
+        Raises:
+            PredictionsError: the file cannot be read, its kind is not clear, all scores are one value, or it has
+                other problems, named by row.
+        """
+        frame = read_table(path, columns)
+        if "score" not in frame and set(frame) == {"image_name", "target"}:
+            frame = frame.rename(columns={"target": "score"})  # a Kaggle submission
+        return from_table(frame, kind, str(path))
+
+    @classmethod
+    def read_parquet(
+        cls, path: str | Path, kind: Kind | None = None, *, columns: Mapping[str, str] | None = None
+    ) -> Predictions:
+        """As `read_csv`, from Parquet (a file name that ends in .parquet)."""
+        return cls.read_csv(path, kind, columns=columns)
+
+    def __repr__(self) -> str:
+        folds = f", {self._frame['fold'].nunique()} folds" if "fold" in self._frame else ""
+        classes = f", {len(self.classes)} classes" if self.classes else ""
+        return f"Predictions {self.name}: {self.kind}, {len(self):,} records{folds}{classes}"
+
+
+def from_table(frame: pd.DataFrame, kind: Kind | None, name: str) -> Predictions:
+    """Predictions from a table as `read_table` gives it, with the checks that files of unknown origin need.
+
+    Raises:
+        PredictionsError: the kind is not clear, a value is no number, or all scores are one value.
+    """
+    if kind is None:
+        has = {"fold", "target"} & set(frame)
+        if len(has) == 1:
+            raise PredictionsError(
+                f"{name}: has {has.pop()} but not both fold and target. Say what it is: "
+                'kind="held_out" (one model on records it has not seen) or kind="test".'
+            )
+        kind = "oof" if has else "test"
+    scored = ["score", *(str(c) for c in frame if str(c).startswith("score_"))]
+    for column in [c for c in scored if c in frame]:
+        frame = frame.assign(**{column: numbers(frame, column, name, empty_is_missing=True)})
+    result = Predictions(frame, kind, name=name, lines=frame.index.to_list())
+    refuse_constant(result)
+    warn_of_scale(result)
+    return result
+
+
+def refuse_constant(predictions: Predictions) -> None:
+    """A score that is the same for all records ranks nothing (a sample submission, a collapsed model).
+
+    Raises:
+        PredictionsError: it is.
+    """
+    scores = predictions.scores
+    if len(scores) > 1 and (scores == scores[0]).all():
+        line = int(predictions.lines[0])
+        raise PredictionsError(
+            f"{predictions.name}: column score is constant: {scores[0]:g} in all {len(scores):,} rows (from row "
+            f"{line}). It ranks nothing. Is it a sample submission, or a model that collapsed?"
+        )
+
+
+def warn_of_scale(predictions: Predictions) -> None:
+    """Warn of scores that are no probabilities, or answers without any degree."""
+    scores, name = predictions.scores, predictions.name
+    outside = (scores < 0) | (scores > 1)
+    if outside.any():
+        row = int(outside.argmax())
+        warnings.warn(
+            f"{name}: {int(outside.sum()):,} scores lie outside [0, 1], e.g. {scores[row]:g} in row "
+            f"{int(predictions.lines[row])}. Ranks of them are fine (RankMeanEnsemble); a mean of them with other "
+            "members is not.",
+            PredictionsWarning,
+            stacklevel=3,
+        )
+    elif len(scores) > 2 and np.isin(scores, (0.0, 1.0)).all():
+        warnings.warn(
+            f"{name}: every score is exactly 0 or 1 ({int(scores.sum()):,} of {len(scores):,} are 1). Hard answers "
+            "rank nothing within each group; give the model's scores before they were cut.",
+            PredictionsWarning,
+            stacklevel=3,
+        )
+
+
+def _problems(frame: pd.DataFrame, needed: tuple[str, ...]) -> list[str]:
+    """Every kind of problem, the first few rows of each, by line."""
+    problems = ["has no rows"] if frame.empty else []
+    names = frame["image_name"]
+    problems += _first(names.duplicated() & names.notna(), lambda line: f"image_name {names.loc[line]!r} stands twice")
+    problems += _first(names.isna(), lambda _: "image_name is empty")
+    for column in ["score", *(c for c in frame if str(c).startswith("score_"))]:
+        values = pd.to_numeric(frame[column], errors="coerce").astype("float64")
+        bad = pd.Series(~np.isfinite(values), index=frame.index)
+        problems += _first(
+            bad, lambda line, c=column: f"{c} {frame[c].loc[line]!r} of {names.loc[line]} is not a finite number"
+        )
+    for column in needed:
+        values = pd.to_numeric(frame[column], errors="coerce")
+        usable = values.isin((0, 1)) if column == "target" else values.ge(0) & values.mod(1).eq(0)
+        problems += _first(
+            ~usable.astype(bool),
+            lambda line, c=column: f"{c} {frame[c].loc[line]!r} of {names.loc[line]} cannot be used",
+        )
+    return problems
+
+
+def _first(bad: pd.Series, text: Callable[..., str]) -> list[str]:
+    lines = bad.index[bad.to_numpy(dtype=bool)]
+    more = [f"… and {len(lines) - SHOWN:,} more such rows"] if len(lines) > SHOWN else []
+    return [f"row {line}: {text(line)}" for line in lines[:SHOWN]] + more
