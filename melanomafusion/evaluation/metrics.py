@@ -1,10 +1,10 @@
-"""Metrics of a binary score. Exact: no thresholds are binned."""
+"""How well a binary score ranks. Exact: no thresholds are binned, ties count as half."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from ..errors import PredictionsError
+from .checks import check_binary, check_share
 
 
 def roc_auc(targets: np.ndarray, scores: np.ndarray) -> float:
@@ -19,45 +19,103 @@ def roc_auc(targets: np.ndarray, scores: np.ndarray) -> float:
     Raises:
         PredictionsError: lengths differ, scores are not finite, or one class is absent.
     """
-    targets, scores = _checked(targets, scores)
-    positives, negatives = scores[targets == 1], np.sort(scores[targets == 0])
-    below = np.searchsorted(negatives, positives, side="left")
-    upto = np.searchsorted(negatives, positives, side="right")
-    return float((below.sum() + upto.sum()) / (2.0 * len(positives) * len(negatives)))
+    targets, scores = check_binary(targets, scores)
+    positive = targets == 1
+    return pair_auc(scores[positive], scores[~positive])
+
+
+def pair_auc(positives: np.ndarray, negatives: np.ndarray) -> float:
+    """`roc_auc` of scores that are split already; nothing is checked."""
+    few, many = (positives, negatives) if len(positives) <= len(negatives) else (negatives, positives)
+    # Sorted needles are found faster than shuffled ones.
+    few, many = np.sort(few), np.sort(many)
+    below = np.searchsorted(many, few, side="left").sum() + np.searchsorted(many, few, side="right").sum()
+    wins = below / (2.0 * len(few) * len(many))
+    return float(wins if few.size == positives.size and len(positives) <= len(negatives) else 1.0 - wins)
+
+
+def partial_auc(targets: np.ndarray, scores: np.ndarray, min_sensitivity: float = 0.8) -> float:
+    """Area between the ROC curve and the line of least sensitivity: what happens below it does not count.
+
+    The score of the ISIC 2024 challenge at 0.8 (Kurtansky et al. 2024, doi:10.1038/s41597-024-03743-w).
+
+    Args:
+        targets: (n,) of 0 and 1.
+        scores: (n,) finite numbers.
+        min_sensitivity: within (0, 1).
+
+    Returns:
+        Within [0, 1 − min_sensitivity]; chance gives (1 − min_sensitivity)² / 2.
+    """
+    check_share(min_sensitivity, "min_sensitivity")
+    false, hits, _ = roc_points(targets, scores)
+    # Where the curve crosses the line, on the straight piece between two points.
+    start = np.interp(min_sensitivity, *_rising(hits, false))
+    above = hits >= min_sensitivity
+    x = np.concatenate([[start], false[above]])
+    y = np.concatenate([[min_sensitivity], hits[above]]) - min_sensitivity
+    return float(np.trapezoid(y, x))
+
+
+def _rising(hits: np.ndarray, false: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The points of a ROC curve with sensitivity rising strictly; of one sensitivity the last (highest 1 − spec.)."""
+    last = np.append(np.diff(hits) > 0, True)
+    return hits[last], false[last]
 
 
 def average_precision(targets: np.ndarray, scores: np.ndarray) -> float:
     """Average precision: precision at each distinct threshold, weighted by the recall it adds."""
-    targets, scores = _checked(targets, scores)
-    order = np.argsort(-scores, kind="stable")
-    hits, ranked = np.cumsum(targets[order]), scores[order]
-    last = np.append(np.flatnonzero(np.diff(ranked)), len(ranked) - 1)
-    precision, recall = hits[last] / (last + 1), hits[last] / hits[-1]
+    targets, scores = check_binary(targets, scores)
+    precision, recall, _ = precision_recall_points(targets, scores)
     return float(np.sum(np.diff(recall, prepend=0.0) * precision))
 
 
-def threshold_metrics(targets: np.ndarray, scores: np.ndarray, threshold: float = 0.5) -> dict[str, float]:
-    """Accuracy, precision, recall and F1 of "score ≥ threshold". Precision is 0 where nothing is called positive."""
-    targets, scores = _checked(targets, scores, both_classes=False)
-    called = scores >= threshold
-    hits = float(np.sum(called & (targets == 1)))
-    positives, calls = float(targets.sum()), float(called.sum())
-    return {
-        "accuracy": float(np.mean(called == (targets == 1))),
-        "precision": hits / calls if calls else 0.0,
-        "recall": hits / positives if positives else 0.0,
-        "f1": 2 * hits / (calls + positives) if calls + positives else 0.0,
-    }
+def sensitivity_at_specificity(targets: np.ndarray, scores: np.ndarray, specificity: float = 0.9) -> float:
+    """The highest sensitivity of a threshold "score ≥ t" whose specificity is at least `specificity`."""
+    check_share(specificity, "specificity")
+    false, hits, _ = roc_points(targets, scores)
+    return float(hits[1.0 - false >= specificity - 1e-12].max())
 
 
-def _checked(targets: np.ndarray, scores: np.ndarray, both_classes: bool = True) -> tuple[np.ndarray, np.ndarray]:
-    targets, scores = np.asarray(targets).ravel(), np.asarray(scores, dtype="float64").ravel()
-    if len(targets) != len(scores) or not len(scores):
-        raise PredictionsError(f"As many targets as scores, at least one. Received: {len(targets)} and {len(scores)}")
-    if not np.isfinite(scores).all():
-        raise PredictionsError(f"Score of row {int(np.flatnonzero(~np.isfinite(scores))[0])} is not finite.")
-    if not np.isin(targets, (0, 1)).all():
-        raise PredictionsError("Targets must be 0 or 1.")
-    if both_classes and (targets.min() == targets.max()):
-        raise PredictionsError(f"All {len(targets)} targets are {int(targets[0])}: nothing to rank.")
-    return targets, scores
+def specificity_at_sensitivity(targets: np.ndarray, scores: np.ndarray, sensitivity: float = 0.9) -> float:
+    """The highest specificity of a threshold "score ≥ t" whose sensitivity is at least `sensitivity`."""
+    check_share(sensitivity, "sensitivity")
+    false, hits, _ = roc_points(targets, scores)
+    return float(1.0 - false[hits >= sensitivity - 1e-12].min())
+
+
+def roc_points(targets: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The ROC curve, one point per distinct score.
+
+    Returns:
+        (k,) false positive rate and (k,) sensitivity, from (0, 0) to (1, 1), and (k,) the threshold "score ≥ t" of
+        each point, falling, infinity first.
+    """
+    targets, scores = check_binary(targets, scores)
+    called, hits, thresholds = _cumulated(targets, scores)
+    positives = hits[-1]
+    false = (called - hits) / (len(targets) - positives)
+    return (
+        np.concatenate([[0.0], false]),
+        np.concatenate([[0.0], hits / positives]),
+        np.concatenate([[np.inf], thresholds]),
+    )
+
+
+def precision_recall_points(targets: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The precision-recall curve, one point per distinct score.
+
+    Returns:
+        (k,) precision, (k,) recall (rising to 1), (k,) the threshold "score ≥ t", falling.
+    """
+    targets, scores = check_binary(targets, scores)
+    called, hits, thresholds = _cumulated(targets, scores)
+    return hits / called, hits / hits[-1], thresholds
+
+
+def _cumulated(targets: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Records called positive, positives among them, and the score, at each distinct score from the highest down."""
+    order = np.argsort(-scores, kind="stable")
+    ranked, hits = scores[order], np.cumsum(targets[order])
+    last = np.append(np.flatnonzero(np.diff(ranked)), len(ranked) - 1)
+    return last + 1, hits[last], ranked[last]

@@ -10,7 +10,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ..evaluation.metrics import average_precision, roc_auc, threshold_metrics
+from ..evaluation.decisions import threshold_metrics
+from ..evaluation.metrics import average_precision, roc_auc
 from ..images.pipeline import EpochCounter
 
 # Whether a monitor is better when higher; `mode` is given to Keras explicitly everywhere.

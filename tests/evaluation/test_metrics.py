@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from sklearn import metrics as reference
 
 from melanomafusion.errors import PredictionsError
-from melanomafusion.evaluation.metrics import average_precision, roc_auc, threshold_metrics
+from melanomafusion.evaluation.decisions import threshold_metrics
+from melanomafusion.evaluation.metrics import average_precision, roc_auc
 
 # Few distinct values make many ties; the others make few.
 TIED = st.integers(-3, 3).map(float)
