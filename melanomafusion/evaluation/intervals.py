@@ -27,7 +27,7 @@ class Interval:
         estimate: on all records.
         low, high: ends of the interval.
         cluster: what was taken to be independent: "patient", "lesion" or "record".
-        method: "bootstrap" (percentiles over resamples), "clustered" (Obuchowski 1997) or "delong" (DeLong et al. 1988).
+        method: "bootstrap" (percentiles), "clustered" (Obuchowski 1997) or "delong" (DeLong et al. 1988).
     """
 
     estimate: float

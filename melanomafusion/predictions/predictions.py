@@ -175,6 +175,9 @@ class Predictions:
             kind: "oof" if the file has fold and target and "test" if it has neither, without it.
             columns: our column name → the file's own: {"score": "melanoma_probability"}.
 
+        A file with scores per class (`score_<class>`) and no `score` is scored by melanoma (`score_melanoma` or
+        `score_mel`); its target is whether `diagnosis` is that class, where there is no `target`.
+
         Warns:
             PredictionsWarning: scores outside [0, 1], or all of them exactly 0 or 1.
 
@@ -206,6 +209,7 @@ def from_table(frame: pd.DataFrame, kind: Kind | None, name: str) -> Predictions
     Raises:
         PredictionsError: the kind is not clear, a value is no number, or all scores are one value.
     """
+    frame = _from_classes(frame)
     if kind is None:
         has = {"fold", "target"} & set(frame)
         if len(has) == 1:
@@ -221,6 +225,17 @@ def from_table(frame: pd.DataFrame, kind: Kind | None, name: str) -> Predictions
     refuse_constant(result)
     warn_of_scale(result)
     return result
+
+
+def _from_classes(frame: pd.DataFrame) -> pd.DataFrame:
+    """Scores per class alone: melanoma's is the score, and the target says whether the diagnosis is melanoma."""
+    melanoma = [c for c in frame if str(c).lower() in ("score_melanoma", "score_mel")]
+    if "score" in frame or len(melanoma) != 1:
+        return frame
+    frame = frame.assign(score=frame[melanoma[0]])
+    if "target" not in frame and "diagnosis" in frame and frame["diagnosis"].notna().all():
+        frame["target"] = (frame["diagnosis"] == str(melanoma[0]).removeprefix("score_")).astype("float64")
+    return frame
 
 
 def refuse_constant(predictions: Predictions) -> None:
