@@ -227,7 +227,8 @@ def ensemble(
     """Combine out-of-fold scores and score the result."""
     from .atomic import make_folder, write_json
     from .console import print_scores
-    from .ensemble.averages import MeanEnsemble, RankMeanEnsemble, rank_scores
+    from .ensemble.averages import MeanEnsemble, RankMeanEnsemble
+    from .ensemble.scales import rank_scores
     from .predictions import align
 
     files = [path / "oof.csv" if path.is_dir() else path for path in members]

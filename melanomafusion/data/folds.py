@@ -47,7 +47,7 @@ def assign_folds(dataset: Dataset, n_folds: int = 5, *, seed: int = 0, group: st
             f"{n_folds} folds need {n_folds} groups, each with a positive record. The data set has {len(table):,} "
             f"groups ({grouped_by}), of which {with_positive:,} have a positive one. Use fewer folds or more data."
         )
-    fold_of = _deal(table, n_folds, seed)
+    fold_of = deal_groups(table, n_folds, seed)
     result = dataset.with_columns(fold=keys.map(fold_of).astype("int64"), grouped_by=grouped_by)
     check_folds(result)
     return result
@@ -221,7 +221,7 @@ def _join_folds(dataset: Dataset, table: pd.DataFrame, path: Path) -> Dataset:
     return result
 
 
-def _deal(table: pd.DataFrame, n_folds: int, seed: int) -> dict[str, int]:
+def deal_groups(table: pd.DataFrame, n_folds: int, seed: int) -> dict[str, int]:
     """Deal groups (index key; columns size, sum of targets) to folds, the fullest strata first."""
     rows = [
         (int(positives), int(size).bit_length(), hashlib.sha256(f"{seed}/{key}".encode()).hexdigest(), key, int(size))

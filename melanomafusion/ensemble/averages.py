@@ -1,104 +1,123 @@
-"""Ensembles that average: of scores, or of ranks. Nothing is fitted to the targets, so their own score is honest."""
+"""Means of the members. Nothing is fitted to the targets, so their own out-of-fold score is honest."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
-import pandas as pd
-from scipy.stats import rankdata
+from scipy.special import expit, logit
 
 from ..errors import PredictionsError
-from ..predictions import Predictions, align
+from ..predictions.predictions import warn_of_scale
+from .ensemble import Ensemble, Inputs, Members
 
-Members = Mapping[str, Predictions]
-_QUANTILES = 1001
+EPSILON = 1e-15  # scores of exactly 0 and 1 have no logarithm
 
 
-class MeanEnsemble:
-    """The mean of the members' scores.
+class MeanEnsemble(Ensemble):
+    """The arithmetic mean of the members' scores.
+
+    Asks for members on one scale: a class-weighted model beside an unweighted one takes over. Ranks do not care
+    (`RankMeanEnsemble`).
 
     Args:
-        missing: "error" or "intersect", as in `predictions.align`.
+        missing: "error" or "intersect", as in `align`.
     """
 
-    def __init__(self, *, missing: str = "error") -> None:
-        self.missing = missing
-        self.members: list[str] = []
+    learns: ClassVar[bool] = False
 
-    def fit(self, members: Members) -> MeanEnsemble:
+    def __init__(self, *, missing: str = "error") -> None:
+        super().__init__(missing=missing)
+
+    def fit(self, members: Members) -> Self:
         """Remember the members; no target is looked at.
 
-        Raises:
-            PredictionsError: members that are not out-of-fold or do not fit together.
-        """
-        self._fit(_aligned_oof(members, self.missing))
-        return self
-
-    def predict(self, members: Members) -> Predictions:
-        """Combine the members' scores of the same records.
+        Warns:
+            PredictionsWarning: scores outside [0, 1], which a mean should not mix.
 
         Raises:
-            PredictionsError: other members than fitted, or members that do not fit together.
+            PredictionsError: members that are not out-of-fold, do not fit together, or are constant.
         """
-        self._check(members)
-        aligned = align(members, missing=self.missing)
-        return _result(aligned, self._combine(aligned), type(self).__name__)
+        if self.scale == "score":
+            for member in members.values():
+                warn_of_scale(member)
+        return super().fit(members)
 
-    def cross_val_predict(self, members: Members) -> Predictions:
-        """Out-of-fold scores of the ensemble.
+    def _learn(self, inputs: Inputs) -> None:
+        pass
 
-        Nothing is fitted to targets, so each record's score comes from models that have not seen its patient.
-        """
-        aligned = _aligned_oof(members, self.missing)
-        return _result(aligned, self._combine(aligned), type(self).__name__)
-
-    def to_json(self) -> str:
-        """State as JSON text."""
-        return json.dumps({"format": 1, "kind": type(self).__name__, **self._state()}, indent=2) + "\n"
+    def _combine(self, inputs: Inputs) -> np.ndarray:
+        return _mean(inputs.scores)
 
     @classmethod
-    def from_json(cls, text: str) -> MeanEnsemble:
-        """Read what `to_json` wrote, of this kind of ensemble.
+    def _from_parameters(cls, content: dict[str, Any]) -> Self:
+        return cls(missing=content["missing"])
 
-        Raises:
-            PredictionsError: not such a text.
-        """
-        try:
-            content = json.loads(text)
-            if content["format"] != 1 or content["kind"] != cls.__name__:
-                raise KeyError(f"{content['kind']} of format {content['format']}")
-            ensemble = cls(missing=content["missing"])
-            ensemble._restore(content)
-        except (ValueError, KeyError, TypeError) as error:
-            raise PredictionsError(f"Not a {cls.__name__} written by to_json: {error}") from None
-        return ensemble
 
-    def _fit(self, aligned: dict[str, Predictions]) -> None:
-        self.members = list(aligned)
+class PowerMeanEnsemble(MeanEnsemble):
+    """The power mean, (mean of score^p)^(1/p): above 1 it leans to the highest scores, below 1 to the lowest.
 
-    def _combine(self, aligned: dict[str, Predictions]) -> np.ndarray:
-        return _mean([member.scores for member in aligned.values()])
+    Args:
+        power: p; 1 is the arithmetic mean, 0 the geometric, −1 the harmonic.
+        missing: "error" or "intersect".
 
-    def _state(self) -> dict[str, Any]:
-        return {"missing": self.missing, "members": self.members}
+    Raises:
+        PredictionsError: power is not a finite number; when used, scores outside [0, 1].
+    """
 
-    def _restore(self, content: dict[str, Any]) -> None:
-        self.members = list(content["members"])
+    def __init__(self, power: float = 2.0, *, missing: str = "error") -> None:
+        super().__init__(missing=missing)
+        if isinstance(power, bool) or not isinstance(power, (int, float)) or not np.isfinite(power):
+            raise PredictionsError(f"power is a finite number. Received: power={power!r}")
+        self.power = float(power)
 
-    def _check(self, members: Members) -> None:
-        if self.members and set(members) != set(self.members):
-            raise PredictionsError(f"Fitted on members {self.members}. Received: {list(members)}")
+    def _combine(self, inputs: Inputs) -> np.ndarray:
+        scores = np.clip(_within(inputs, type(self).__name__), EPSILON, None)
+        if abs(self.power) < 1e-9:
+            return np.asarray(np.exp(_mean(np.log(scores))))
+        # From the largest score down, so that no power under- or overflows.
+        top = scores.max(axis=0) if self.power > 0 else scores.min(axis=0)
+        return np.asarray(top * _mean((scores / top) ** self.power) ** (1.0 / self.power))
+
+    def _parameters(self) -> dict[str, Any]:
+        return {**super()._parameters(), "power": self.power}
+
+    @classmethod
+    def _from_parameters(cls, content: dict[str, Any]) -> Self:
+        return cls(content["power"], missing=content["missing"])
+
+
+class GeometricMeanEnsemble(MeanEnsemble):
+    """The geometric mean of the members' scores; scores of 0 are taken as 1e-15.
+
+    Args:
+        missing: "error" or "intersect".
+    """
+
+    def _combine(self, inputs: Inputs) -> np.ndarray:
+        scores = np.clip(_within(inputs, type(self).__name__), EPSILON, None)
+        return np.asarray(np.exp(_mean(np.log(scores))))
+
+
+class LogitMeanEnsemble(MeanEnsemble):
+    """The mean of the members' logits, as a score again: a sure member weighs more than an unsure one.
+
+    Args:
+        missing: "error" or "intersect".
+    """
+
+    def _combine(self, inputs: Inputs) -> np.ndarray:
+        scores = np.clip(_within(inputs, type(self).__name__), EPSILON, 1 - EPSILON)
+        return np.asarray(expit(_mean(logit(scores))))
 
 
 class RankMeanEnsemble(MeanEnsemble):
     """The mean of the members' ranks, scaled to (0, 1): a rank, not a probability.
 
     Members whose scores lie on different scales (class-weighted or not, other losses) are brought to one currency.
-    Ranks within fold also level the folds' models, as the 2020 winners did (Ha, Liu, Liu 2020, arXiv 2010.05351):
-    compare such an ensemble with members ranked the same way only.
+    Ranks within fold also level the folds' models, which a pooled AUC otherwise compares with each other though they
+    were trained apart; the 2020 winners pooled so (Ha, Liu, Liu 2020, arXiv 2010.05351). Levelling lifts single members
+    too, so compare such an ensemble with members ranked the same way only (`on_scale`).
 
     Args:
         within_fold: rank among the records of the same fold rather than among all.
@@ -108,86 +127,28 @@ class RankMeanEnsemble(MeanEnsemble):
     def __init__(self, *, within_fold: bool = False, missing: str = "error") -> None:
         super().__init__(missing=missing)
         self.within_fold = within_fold
-        self.quantiles: dict[str, list[float]] = {}
+        self.scale = "rank_within_fold" if within_fold else "rank"
 
-    def predict(self, members: Members) -> Predictions:
-        """Combine scores of new records: each is given the rank it would have among the member's OOF scores.
+    def _parameters(self) -> dict[str, Any]:
+        return {"missing": self.missing, "within_fold": self.within_fold}
 
-        Raises:
-            PredictionsError: not fitted, or members that do not fit together.
-        """
-        if not self.quantiles:
-            raise PredictionsError("This RankMeanEnsemble is not fitted. Call fit({name: oof predictions}) first.")
-        self._check(members)
-        aligned = align(members, missing=self.missing)
-        grid = np.linspace(0.0, 1.0, _QUANTILES)
-        ranks = [_rank_in(self.quantiles[name], grid, member.scores) for name, member in aligned.items()]
-        return _result(aligned, _mean(ranks), type(self).__name__)
-
-    def _fit(self, aligned: dict[str, Predictions]) -> None:
-        super()._fit(aligned)
-        grid = np.linspace(0.0, 1.0, _QUANTILES)
-        self.quantiles = {name: np.quantile(member.scores, grid).tolist() for name, member in aligned.items()}
-
-    def _combine(self, aligned: dict[str, Predictions]) -> np.ndarray:
-        ranks = [rank_scores(member, within_fold=self.within_fold).scores for member in aligned.values()]
-        return _mean(ranks)
-
-    def _state(self) -> dict[str, Any]:
-        return {**super()._state(), "within_fold": self.within_fold, "quantiles": self.quantiles}
-
-    def _restore(self, content: dict[str, Any]) -> None:
-        super()._restore(content)
-        self.within_fold = bool(content["within_fold"])
-        self.quantiles = {name: [float(v) for v in values] for name, values in content["quantiles"].items()}
+    @classmethod
+    def _from_parameters(cls, content: dict[str, Any]) -> Self:
+        return cls(within_fold=bool(content["within_fold"]), missing=content["missing"])
 
 
-def rank_scores(predictions: Predictions, *, within_fold: bool = False) -> Predictions:
-    """Replace scores by their mean ranks, scaled to (0, 1), over all records or within each fold.
-
-    Raises:
-        PredictionsError: ranks within fold of predictions that have no folds.
-    """
-    frame = predictions.frame
-    if not within_fold:
-        frame["score"] = (rankdata(frame["score"]) - 0.5) / len(frame)
-    elif "fold" in frame:
-        frame["score"] = frame.groupby("fold")["score"].transform(lambda s: (rankdata(s) - 0.5) / len(s))
-    else:
-        raise PredictionsError(f"{predictions.name} has no folds to rank within.")
-    return Predictions(frame, predictions.kind, name=predictions.name)
-
-
-def _rank_in(quantiles: list[float], grid: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Rank in [0, 1] of new scores among a member's quantiles; ties of the quantiles take the middle."""
-    values = np.asarray(quantiles)
-    low, high = np.searchsorted(values, scores, side="left"), np.searchsorted(values, scores, side="right")
-    between = np.interp(scores, values, grid)
-    return np.asarray(np.where(high > low, 0.5 * (grid[np.minimum(low, _QUANTILES - 1)] + grid[high - 1]), between))
-
-
-def _mean(columns: list[np.ndarray]) -> np.ndarray:
+def _mean(rows: np.ndarray) -> np.ndarray:
     """Mean over members, the same to the last bit in whatever order they come: another order must not break ties."""
-    return np.asarray(np.mean(np.sort(np.stack(columns), axis=0), axis=0))
+    return np.asarray(np.mean(np.sort(rows, axis=0), axis=0))
 
 
-def _aligned_oof(members: Members, missing: str) -> dict[str, Predictions]:
-    wrong = [f"{name} ({member.kind})" for name, member in members.items() if member.kind != "oof"]
-    if wrong:
-        raise PredictionsError(f"Only out-of-fold predictions may be fitted on. Received: {', '.join(wrong)}")
-    return align(members, missing=missing)
-
-
-def _result(aligned: dict[str, Predictions], scores: np.ndarray, name: str) -> Predictions:
-    """The ensemble's predictions; members of other folds keep theirs in columns `fold_<member>`."""
-    first, *others = aligned.values()
-    keep = [c for c in ("image_name", "patient_id", "lesion_id", "target", "fold", "grouped_by") if c in first.frame]
-    frame = first.frame[keep].assign(score=scores)
-    if "fold" in frame and any((member.frame["fold"] != frame["fold"]).any() for member in others):
-        own = {f"fold_{member_name}": member.frame["fold"] for member_name, member in aligned.items()}
-        frame = frame.assign(**own)
-        frame["fold"] = pd.factorize(pd.MultiIndex.from_frame(frame[list(own)]))[0]
-    if any("grouped_by" in member.frame for member in aligned.values()):
-        words = [word for member in aligned.values() for word in (member.grouped_by or "").split(" + ") if word]
-        frame["grouped_by"] = " + ".join(dict.fromkeys(words))
-    return Predictions(frame, first.kind, name=name)
+def _within(inputs: Inputs, name: str) -> np.ndarray:
+    for member, scores in zip(inputs.names, inputs.scores, strict=True):
+        outside = np.flatnonzero((scores < 0) | (scores > 1))
+        if len(outside):
+            record = inputs.frame["image_name"].iloc[outside[0]]
+            raise PredictionsError(
+                f"{name} takes scores within [0, 1]. Member {member} has {scores[outside[0]]:g} for {record} "
+                f"({len(outside):,} such records). Use RankMeanEnsemble, or bring the scores into [0, 1]."
+            )
+    return inputs.scores

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import rankdata
 
-from melanomafusion.ensemble.averages import MeanEnsemble, RankMeanEnsemble, rank_scores
+from melanomafusion.ensemble.averages import MeanEnsemble, RankMeanEnsemble
+from melanomafusion.ensemble.scales import rank_scores
 from melanomafusion.errors import PredictionsError
 from melanomafusion.evaluation.metrics import roc_auc
 from melanomafusion.predictions import Predictions

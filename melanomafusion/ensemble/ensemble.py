@@ -1,0 +1,245 @@
+"""What all ensembles share: the join, one currency, nested scoring, and a readable state."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import pandas as pd
+
+from ..errors import PredictionsError
+from ..predictions import Predictions, align
+from ..predictions.predictions import refuse_constant
+from .nested import nested_folds
+from .scales import SCALES, Scale, rank_among, score_quantiles, to_scale
+
+Members = Mapping[str, Predictions]
+_KEPT = ("image_name", "patient_id", "lesion_id", "target", "fold", "grouped_by")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Members on one scale, in the order of their names, so that the order given changes no bit of a result.
+
+    Attributes:
+        names: (k,) sorted.
+        scores: (k, n).
+        targets: (n,) of 0 and 1; None for test records.
+        frame: (n rows) the first member's table, with metadata where known.
+    """
+
+    names: tuple[str, ...]
+    scores: np.ndarray
+    targets: np.ndarray | None
+    frame: pd.DataFrame
+
+    def rows(self, which: np.ndarray) -> Inputs:
+        """The records where the mask is true."""
+        targets = None if self.targets is None else self.targets[which]
+        return Inputs(self.names, self.scores[:, which], targets, self.frame[which])
+
+
+class Ensemble(ABC):
+    """Members combined into one score. `fit` on out-of-fold predictions, then `predict` on new records.
+
+    Args:
+        scale: "score", "rank" (over all records) or "rank_within_fold".
+        missing: "error" or "intersect", as in `align`.
+    """
+
+    learns: ClassVar[bool] = True
+
+    def __init__(self, *, scale: Scale = "score", missing: str = "error") -> None:
+        if scale not in SCALES:
+            raise PredictionsError(f"scale is one of {', '.join(SCALES)}. Received: scale={scale!r}")
+        self.scale: Scale = scale
+        self.missing = missing
+        self.members: list[str] = []
+        self.quantiles: dict[str, list[float]] = {}
+
+    def fit(self, members: Members) -> Self:
+        """Learn from out-of-fold predictions.
+
+        Args:
+            members: name → oof predictions of the same records.
+
+        Raises:
+            PredictionsError: members that are not out-of-fold, do not fit together, or are constant.
+        """
+        aligned = aligned_oof(members, self.missing)
+        self._learn(self._inputs(aligned))
+        self.members = list(aligned)
+        ranked = self.scale != "score"
+        self.quantiles = {name: score_quantiles(m.scores) for name, m in aligned.items()} if ranked else {}
+        return self
+
+    def predict(self, members: Members) -> Predictions:
+        """Combine the members' scores of new records.
+
+        Give each member's score of a record as the mean over its folds' models. On a rank scale a score becomes the
+        rank it would have among the member's out-of-fold scores.
+
+        Raises:
+            PredictionsError: not fitted, other members than fitted, or members that do not fit together.
+        """
+        if not self.members and (self._needs_fit or self.scale != "score"):
+            name = type(self).__name__
+            raise PredictionsError(f"This {name} is not fitted. Call fit({{name: oof predictions}}) first.")
+        if self.members and set(members) != set(self.members):
+            raise PredictionsError(f"Fitted on members {self.members}. Received: {list(members)}")
+        aligned = align(members, missing=self.missing)
+        ranked = {
+            name: m.replace_scores(rank_among(self.quantiles[name], m.scores)) if self.scale != "score" else m
+            for name, m in aligned.items()
+        }
+        return combined(aligned, self._combine(as_inputs(ranked)), type(self).__name__)
+
+    def cross_val_predict(self, members: Members) -> Predictions:
+        """Out-of-fold scores of the ensemble.
+
+        What learns from targets is fitted on the other folds each time, so no record takes part in choosing the weights
+        that score it; folds that would split a patient are replaced by patient-grouped ones. Some optimism remains: the
+        members' scores of the other folds come from models that saw the records being scored; recipes and members
+        that a person chose by these same scores are not undone either. Means learn nothing from targets and need no
+        nesting.
+
+        Raises:
+            PredictionsError: as `fit`.
+        """
+        aligned = aligned_oof(members, self.missing)
+        inputs = self._inputs(aligned)
+        if not self._needs_fit:
+            return combined(aligned, self._combine(inputs), type(self).__name__)
+        assert inputs.targets is not None
+        folds = nested_folds(next(iter(aligned.values())))
+        scores = np.empty(len(folds))
+        for fold in np.unique(folds):
+            inside = folds == fold
+            part = self._unfitted()
+            part._learn(inputs.rows(~inside))
+            part._move_to_prevalence(float(inputs.targets.mean()))
+            scores[inside] = part._combine(inputs.rows(inside))
+        return combined(aligned, scores, type(self).__name__, folds=folds)
+
+    def on_scale(self, members: Members) -> dict[str, Predictions]:
+        """The members' out-of-fold scores in the ensemble's own currency, which it may be compared in."""
+        aligned = aligned_oof(members, self.missing)
+        return {name: to_scale(member, self.scale) for name, member in aligned.items()}
+
+    def to_json(self) -> str:
+        """State as JSON text (format 1)."""
+        content = {
+            "format": 1,
+            "kind": type(self).__name__,
+            **self._parameters(),
+            "members": self.members,
+            "quantiles": self.quantiles,
+            **self._state(),
+        }
+        return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what `to_json` wrote, of this kind of ensemble.
+
+        Raises:
+            PredictionsError: not such a text.
+        """
+        try:
+            content = json.loads(text)
+            if content["format"] != 1 or content["kind"] != cls.__name__:
+                raise KeyError(f"{content['kind']} of format {content['format']}")
+            ensemble = cls._from_parameters(content)
+            ensemble.members = [str(name) for name in content["members"]]
+            ensemble.quantiles = {n: [float(v) for v in q] for n, q in content.get("quantiles", {}).items()}
+            if ensemble.scale != "score" and set(ensemble.quantiles) != set(ensemble.members):
+                raise KeyError("quantiles of every member")
+            ensemble._restore(content)
+        except (ValueError, KeyError, TypeError, AttributeError, PredictionsError) as error:
+            raise PredictionsError(f"Not a {cls.__name__} written by to_json: {error}") from None
+        return ensemble
+
+    @property
+    def _needs_fit(self) -> bool:
+        return self.learns
+
+    def _inputs(self, aligned: dict[str, Predictions]) -> Inputs:
+        return as_inputs({name: to_scale(member, self.scale) for name, member in aligned.items()})
+
+    def _unfitted(self) -> Self:
+        return self._from_parameters(self._parameters())
+
+    def _move_to_prevalence(self, prevalence: float) -> None:  # noqa: B027
+        """Where folds have other shares of positives, a fitted intercept must not rank one fold above another."""
+
+    def _parameters(self) -> dict[str, Any]:
+        return {"scale": self.scale, "missing": self.missing}
+
+    @classmethod
+    def _from_parameters(cls, content: dict[str, Any]) -> Self:
+        return cls(scale=content["scale"], missing=content["missing"])
+
+    def _state(self) -> dict[str, Any]:
+        return {}
+
+    def _restore(self, content: dict[str, Any]) -> None:  # noqa: B027
+        """Take what `_state` wrote."""
+
+    @abstractmethod
+    def _learn(self, inputs: Inputs) -> None: ...
+
+    @abstractmethod
+    def _combine(self, inputs: Inputs) -> np.ndarray: ...
+
+
+def aligned_oof(members: Members, missing: str) -> dict[str, Predictions]:
+    """Out-of-fold members on the same records.
+
+    Raises:
+        PredictionsError: another kind, records or folds that differ, or a constant score.
+    """
+    wrong = [f"{name} ({member.kind})" for name, member in members.items() if member.kind != "oof"]
+    if wrong:
+        raise PredictionsError(f"Only out-of-fold predictions may be fitted on. Received: {', '.join(wrong)}")
+    aligned = align(members, missing=missing)
+    for member in aligned.values():
+        refuse_constant(member)
+    return aligned
+
+
+def as_inputs(aligned: dict[str, Predictions]) -> Inputs:
+    """Members in the order of their names."""
+    names = tuple(sorted(aligned))
+    first = next(iter(aligned.values()))
+    scores = np.stack([aligned[name].scores for name in names])
+    return Inputs(names, scores, None if first.kind == "test" else first.targets, first.frame)
+
+
+def combined(
+    aligned: dict[str, Predictions], scores: np.ndarray, name: str, *, folds: np.ndarray | None = None
+) -> Predictions:
+    """The ensemble's predictions; members of other folds keep theirs in columns `fold_<member>`.
+
+    Args:
+        aligned: the members.
+        scores: (n,) of the ensemble.
+        name: of the result.
+        folds: (n,) that it was nested in; the members' own without it.
+    """
+    first, *others = aligned.values()
+    keep = [c for c in _KEPT if c in first.frame]
+    frame = first.frame[keep].assign(score=scores)
+    if "fold" in frame and any((member.frame["fold"] != frame["fold"]).any() for member in others):
+        own = {f"fold_{member_name}": member.frame["fold"] for member_name, member in aligned.items()}
+        frame = frame.assign(**own)
+        frame["fold"] = pd.factorize(pd.MultiIndex.from_frame(frame[list(own)]))[0]
+    if folds is not None:
+        frame["fold"] = folds
+    if any("grouped_by" in member.frame for member in aligned.values()):
+        words = [word for member in aligned.values() for word in (member.grouped_by or "").split(" + ") if word]
+        frame["grouped_by"] = " + ".join(dict.fromkeys(words))
+    return Predictions(frame, first.kind, name=name, lines=first.lines)
