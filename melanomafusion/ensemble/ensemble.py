@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -41,6 +41,11 @@ class Inputs:
         """The records where the mask is true."""
         targets = None if self.targets is None else self.targets[which]
         return Inputs(self.names, self.scores[:, which], targets, self.frame[which])
+
+    def only(self, names: Collection[str]) -> Inputs:
+        """Some of the members."""
+        kept = [i for i, name in enumerate(self.names) if name in names]
+        return Inputs(tuple(self.names[i] for i in kept), self.scores[kept], self.targets, self.frame)
 
 
 class Ensemble(ABC):
@@ -114,16 +119,18 @@ class Ensemble(ABC):
         inputs = self._inputs(aligned)
         if not self._needs_fit:
             return combined(aligned, self._combine(inputs), type(self).__name__)
-        assert inputs.targets is not None
         folds = nested_folds(next(iter(aligned.values())))
-        scores = np.empty(len(folds))
-        for fold in np.unique(folds):
-            inside = folds == fold
-            part = self._unfitted()
-            part._learn(inputs.rows(~inside))
-            part._move_to_prevalence(float(inputs.targets.mean()))
-            scores[inside] = part._combine(inputs.rows(inside))
-        return combined(aligned, scores, type(self).__name__, folds=folds)
+        return combined(aligned, self._nested_scores(inputs, folds), type(self).__name__, folds=folds)
+
+    def fit_predict(self, members: Members) -> Predictions:
+        """Fit, and score the very records it was fitted on: too high, to be shown beside the nested score only."""
+        self.fit(members)
+        aligned = aligned_oof(members, self.missing)
+        return combined(aligned, self._combine(self._inputs(aligned)), type(self).__name__)
+
+    def restricted_to(self, names: Collection[str]) -> Self:
+        """An unfitted ensemble of the same settings for some of the members."""
+        return self._from_parameters(self._parameters())
 
     def on_scale(self, members: Members) -> dict[str, Predictions]:
         """The members' out-of-fold scores in the ensemble's own currency, which it may be compared in."""
@@ -170,8 +177,22 @@ class Ensemble(ABC):
     def _inputs(self, aligned: dict[str, Predictions]) -> Inputs:
         return as_inputs({name: to_scale(member, self.scale) for name, member in aligned.items()})
 
-    def _unfitted(self) -> Self:
-        return self._from_parameters(self._parameters())
+    def _nested_scores(
+        self, inputs: Inputs, folds: np.ndarray, choose: Callable[[int, Inputs], Collection[str]] | None = None
+    ) -> np.ndarray:
+        """(n,) scores, each fold's by an ensemble learnt on the others, of members that `choose` picks there."""
+        assert inputs.targets is not None
+        scores = np.empty(len(folds))
+        for fold in np.unique(folds):
+            inside = folds == fold
+            learn_from, names = inputs.rows(~inside), inputs.names
+            if choose is not None:
+                names = tuple(choose(int(fold), learn_from))
+            part = self.restricted_to(names)
+            part._learn(learn_from.only(names))
+            part._move_to_prevalence(float(inputs.targets.mean()))
+            scores[inside] = part._combine(inputs.rows(inside).only(names))
+        return scores
 
     def _move_to_prevalence(self, prevalence: float) -> None:  # noqa: B027
         """Where folds have other shares of positives, a fitted intercept must not rank one fold above another."""

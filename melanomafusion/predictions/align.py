@@ -37,11 +37,11 @@ def align(members: Mapping[str, Predictions], *, missing: str = "error") -> dict
             "Members of different kinds cannot be joined: "
             + ", ".join(f"{_label(name, members)} {kind}" for name, kind in kinds.items())
         )
-    names = {name: pd.Index(member.image_names) for name, member in members.items()}
+    names = {name: pd.Index(member.image_names, dtype=object) for name, member in members.items()}
     first, *others = members
     common = names[first]
     for name in others:
-        common = common[common.isin(names[name])]
+        common = common[names[name].get_indexer(common) >= 0]
     problems = [] if missing == "intersect" else _other_records(members, names, first, others)
     if not len(common):
         raise PredictionsError("\n".join(["The members have no record in common.", *problems]))
