@@ -33,6 +33,7 @@ class Diagnosis:
         curve: a row per number of members: members, auc, low, high, added (who came in, on all records). Members are
             chosen on the other folds, each fold for itself.
         best: name of the member with the highest AUC.
+        best_member: its scores in the ensemble's currency.
         against_best: the ensemble compared with that member, paired.
         fitted_auc: AUC of the ensemble on the records it was fitted on: too high, to be seen beside the nested one.
     """
@@ -42,6 +43,7 @@ class Diagnosis:
     correlation: pd.DataFrame
     curve: pd.DataFrame
     best: str
+    best_member: Predictions
     against_best: Comparison
     fitted_auc: float
 
@@ -76,7 +78,13 @@ class Diagnosis:
 
 
 def diagnose(
-    ensemble: Ensemble, members: Members, *, resamples: int = 2000, seed: int = 0, curve: bool = True
+    ensemble: Ensemble,
+    members: Members,
+    *,
+    parts: bool = True,
+    resamples: int = 2000,
+    seed: int = 0,
+    on_event: Callable[[dict[str, Any]], None] | None = None,
 ) -> Diagnosis:
     """Score an ensemble beside its members.
 
@@ -85,16 +93,22 @@ def diagnose(
     Args:
         ensemble: fitted or not; it is left as it is.
         members: name → oof predictions (with metadata for a `StackingEnsemble` that uses them: `with_metadata`).
+        parts: fit the ensemble without each member, and ensembles of growing size, too; with many members this takes
+            the longest. Without it there are no contributions and no curve.
         resamples: of the bootstrap over patients.
         seed: of the bootstrap.
-        curve: fit ensembles of growing size too, which takes the longest.
+        on_event: called with {"done", "total", "what"} as steps begin.
 
     Raises:
         PredictionsError: as `Ensemble.fit`.
     """
     aligned = aligned_oof(members, ensemble.missing)
     own = ensemble.on_scale(aligned)
+    parts = parts and len(own) > 1
+    steps = _Steps(on_event, 2 + (len(own) + len(_sizes(len(own))) if parts else 0))
+    steps("nested folds")
     oof = ensemble.cross_val_predict(aligned)
+    steps("all records")
     fitted = copy.deepcopy(ensemble)
     fitted_oof = fitted.fit_predict(aligned)
     weights = getattr(fitted, "weights", None) or getattr(fitted, "coefficients", {})
@@ -104,15 +118,17 @@ def diagnose(
         rows[name] = {"auc": interval.estimate, "low": interval.low, "high": interval.high}
         if name in weights:
             rows[name]["weight"] = weights[name]
-        if len(own) > 1:
+        if parts:
+            steps(f"without {name}")
             rows[name] |= _contribution(ensemble, aligned, name, oof, resamples, seed)
     best = max(own, key=lambda name: (rows[name]["auc"], name))
     return Diagnosis(
         oof=oof,
         members=pd.DataFrame.from_dict(rows, orient="index").rename_axis("member"),
         correlation=pd.DataFrame({name: member.scores for name, member in own.items()}).corr(method="spearman"),
-        curve=_curve(ensemble, aligned, resamples, seed) if curve else pd.DataFrame(),
+        curve=_curve(ensemble, aligned, resamples, seed, steps) if parts else pd.DataFrame(),
         best=best,
+        best_member=own[best],
         against_best=compare(oof, own[best], missing="intersect", resamples=resamples, seed=seed),
         fitted_auc=roc_auc(fitted_oof.targets, fitted_oof.scores),
     )
@@ -128,7 +144,9 @@ def _contribution(
     return {"contribution": lost.estimate, "contribution_low": lost.low, "contribution_high": lost.high}
 
 
-def _curve(ensemble: Ensemble, aligned: dict[str, Predictions], resamples: int, seed: int) -> pd.DataFrame:
+def _curve(
+    ensemble: Ensemble, aligned: dict[str, Predictions], resamples: int, seed: int, steps: _Steps
+) -> pd.DataFrame:
     inputs = ensemble._inputs(aligned)
     assert inputs.targets is not None
     first = next(iter(aligned.values()))
@@ -144,7 +162,8 @@ def _curve(ensemble: Ensemble, aligned: dict[str, Predictions], resamples: int, 
         return lambda fold, _: [inputs.names[i] for i in orders[fold][:size]]
 
     rows = []
-    for size in sorted({*(s for s in _SIZES if s < count), count}):
+    for size in _sizes(count):
+        steps(f"{size} members")
         scores = ensemble._nested_scores(inputs, folds, chosen(size))
         interval = auc_interval(first.replace_scores(scores), resamples=resamples, seed=seed)
         rows.append(
@@ -157,6 +176,22 @@ def _curve(ensemble: Ensemble, aligned: dict[str, Predictions], resamples: int, 
             }
         )
     return pd.DataFrame(rows)
+
+
+def _sizes(count: int) -> list[int]:
+    return sorted({*(size for size in _SIZES if size < count), count})
+
+
+class _Steps:
+    """Counts steps for a progress bar."""
+
+    def __init__(self, on_event: Callable[[dict[str, Any]], None] | None, total: int) -> None:
+        self.on_event, self.total, self.done = on_event, total, 0
+
+    def __call__(self, what: str) -> None:
+        if self.on_event is not None:
+            self.on_event({"done": self.done, "total": self.total, "what": what})
+        self.done += 1
 
 
 def _forward_order(scores: np.ndarray, targets: np.ndarray) -> list[int]:
