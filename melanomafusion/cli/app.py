@@ -1,0 +1,108 @@
+"""The application, what its commands share, and how errors end."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from ..errors import MelanomaFusionError, PredictionsWarning
+from ..notice import NOT_A_MEDICAL_DEVICE
+
+if TYPE_CHECKING:
+    from ..data.dataset import Dataset
+
+app = typer.Typer(
+    help=f"Learn from skin-lesion images together with patient metadata.\n\n{NOT_A_MEDICAL_DEVICE}",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+# Piped output is not folded at 80 columns.
+console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
+
+
+class Source(StrEnum):
+    """Sources by name."""
+
+    siim = "siim-isic-2020"
+    isic_2019 = "isic-2019"
+    ham10000 = "ham10000"
+    folders = "folders"
+    csv = "csv"
+
+
+class MissingImages(StrEnum):
+    """What to do about rows without an image."""
+
+    error = "error"
+    drop = "drop"
+
+
+class ExtraImages(StrEnum):
+    """What to do about images without a row."""
+
+    error = "error"
+    ignore = "ignore"
+
+
+SourceOption = Annotated[Source, typer.Option("--source", help="How the folder is laid out.")]
+ImagesOption = Annotated[Path | None, typer.Option("--images", help="Folder of images, where it has another name.")]
+MissingOption = Annotated[MissingImages, typer.Option("--missing-images", help="Rows without an image.")]
+ExtraOption = Annotated[ExtraImages, typer.Option("--extra-images", help="Images without a row.")]
+TableOnly = Annotated[bool, typer.Option("--table-only", help="Leave the images alone.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def load(
+    source: Source,
+    root: Path,
+    split: str,
+    images: Path | None,
+    missing: MissingImages,
+    extra: ExtraImages,
+    table_only: bool,
+) -> Dataset:
+    """Load a data set from its folder, or from a demo folder."""
+    from ..data.sources.catalogue import load_source
+
+    demo_data = root / "data"
+    return load_source(
+        source.value,
+        demo_data if (demo_data / "best_possible.json").is_file() else root,
+        split=split,
+        image_folder=images,
+        with_images=not table_only,
+        missing_images=missing.value,
+        extra_images=extra.value,
+    )
+
+
+def main() -> None:
+    """Entry point: errors that a user can put right end in one message and exit code 1."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", PredictionsWarning)
+            warnings.showwarning = _show_warning
+            app()
+    except MelanomaFusionError as error:
+        _fail(str(error), 1)
+    except OSError as error:
+        _fail(f"{error.filename or 'file'}: {error.strerror or error}", 1)
+    except KeyboardInterrupt:
+        _fail("Stopped. What was finished is kept; the same command goes on.", 130)
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
+    if issubclass(category, PredictionsWarning):
+        Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(f"Warning: {message}")
+
+
+def _fail(message: str, code: int) -> None:
+    Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(message)
+    sys.exit(code)
