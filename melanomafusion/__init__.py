@@ -43,7 +43,20 @@ _HOMES = {
         "specificity_at_sensitivity",
     ),
     "melanomafusion.evaluation.multiclass": ("multiclass_metrics",),
-    "melanomafusion.evaluation.plots": ("plot_history", "plot_roc", "save_figure"),
+    "melanomafusion.evaluation.history_plot": ("plot_history",),
+    "melanomafusion.evaluation.plots": (
+        "plot_calibration",
+        "plot_decision_curve",
+        "plot_precision_recall",
+        "plot_roc",
+        "save_figure",
+    ),
+    "melanomafusion.evaluation.table_plots": (
+        "plot_confusion_matrix",
+        "plot_member_correlation",
+        "plot_member_curve",
+        "plot_subgroups",
+    ),
     "melanomafusion.evaluation.probabilities": (
         "brier_score",
         "calibration_intercept",

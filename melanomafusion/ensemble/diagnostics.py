@@ -147,7 +147,7 @@ def _contribution(
 def _curve(
     ensemble: Ensemble, aligned: dict[str, Predictions], resamples: int, seed: int, steps: _Steps
 ) -> pd.DataFrame:
-    inputs = ensemble._inputs(aligned)
+    inputs = ensemble.inputs(aligned)
     assert inputs.targets is not None
     first = next(iter(aligned.values()))
     folds = nested_folds(first)
@@ -164,7 +164,7 @@ def _curve(
     rows = []
     for size in _sizes(count):
         steps(f"{size} members")
-        scores = ensemble._nested_scores(inputs, folds, chosen(size))
+        scores = ensemble.nested_scores(inputs, folds, chosen(size))
         interval = auc_interval(first.replace_scores(scores), resamples=resamples, seed=seed)
         rows.append(
             {

@@ -76,7 +76,7 @@ class Ensemble(ABC):
             PredictionsError: members that are not out-of-fold, do not fit together, or are constant.
         """
         aligned = aligned_oof(members, self.missing)
-        self._learn(self._inputs(aligned))
+        self._learn(self.inputs(aligned))
         self.members = list(aligned)
         ranked = self.scale != "score"
         self.quantiles = {name: score_quantiles(m.scores) for name, m in aligned.items()} if ranked else {}
@@ -116,17 +116,17 @@ class Ensemble(ABC):
             PredictionsError: as `fit`.
         """
         aligned = aligned_oof(members, self.missing)
-        inputs = self._inputs(aligned)
+        inputs = self.inputs(aligned)
         if not self._needs_fit:
             return combined(aligned, self._combine(inputs), type(self).__name__)
         folds = nested_folds(next(iter(aligned.values())))
-        return combined(aligned, self._nested_scores(inputs, folds), type(self).__name__, folds=folds)
+        return combined(aligned, self.nested_scores(inputs, folds), type(self).__name__, folds=folds)
 
     def fit_predict(self, members: Members) -> Predictions:
         """Fit, and score the very records it was fitted on: too high, to be shown beside the nested score only."""
         self.fit(members)
         aligned = aligned_oof(members, self.missing)
-        return combined(aligned, self._combine(self._inputs(aligned)), type(self).__name__)
+        return combined(aligned, self._combine(self.inputs(aligned)), type(self).__name__)
 
     def restricted_to(self, names: Collection[str]) -> Self:
         """An unfitted ensemble of the same settings for some of the members."""
@@ -174,10 +174,11 @@ class Ensemble(ABC):
     def _needs_fit(self) -> bool:
         return self.learns
 
-    def _inputs(self, aligned: dict[str, Predictions]) -> Inputs:
+    def inputs(self, aligned: dict[str, Predictions]) -> Inputs:
+        """Aligned out-of-fold members on the ensemble's scale."""
         return as_inputs({name: to_scale(member, self.scale) for name, member in aligned.items()})
 
-    def _nested_scores(
+    def nested_scores(
         self, inputs: Inputs, folds: np.ndarray, choose: Callable[[int, Inputs], Collection[str]] | None = None
     ) -> np.ndarray:
         """(n,) scores, each fold's by an ensemble learnt on the others, of members that `choose` picks there."""

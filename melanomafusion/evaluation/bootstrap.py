@@ -17,6 +17,7 @@ from ..errors import PredictionsError
 _BLOCK = 4_000_000  # counts held at once: 32 MB
 # A matrix product costs about 1/250 of what sorting costs per element; beyond this U is too large to pay.
 _DENSE = 250
+_LARGEST = 8_000_000  # numbers: 64 MB
 
 
 def resampled_aucs(
@@ -38,9 +39,13 @@ def resampled_aucs(
     Raises:
         PredictionsError: one class is absent.
     """
+    if targets.min() == targets.max():
+        raise PredictionsError("An AUC needs both positive and negative records.")
     rare = targets == (1 if targets.mean() <= 0.5 else 0)
     rows, row_of = np.unique(clusters[rare], return_inverse=True)
-    dense = len(rows) * (clusters.max() + 1) < _DENSE * len(targets)
+    size = int(clusters.max()) + 1
+    # The running sums hold a row per rare record: bounded, and a matrix product that pays.
+    dense = len(rows) * size < _DENSE * len(targets) and int(rare.sum()) * size < _LARGEST
     prepared = [
         _Pairs(score if targets[rare][0] == 1 else -score, rare, row_of, rows, clusters)
         if dense
@@ -118,7 +123,8 @@ class _Sorted:
         self.positive = (targets[order] == 1).astype("float64")
         self.clusters = clusters[order]
         # Records of one score form a block; a positive beats all negatives of lower blocks and half of its own.
-        self.start = np.flatnonzero(np.diff(score[order], prepend=np.nan) != 0)
+        ranked = score[order]
+        self.start = np.flatnonzero(np.append(True, ranked[1:] != ranked[:-1]))
 
     def __call__(self, counts: np.ndarray) -> np.ndarray:
         """(b,) AUC of each row of counts."""

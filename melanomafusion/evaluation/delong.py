@@ -63,26 +63,24 @@ def auc_covariance(
     negative = np.stack([q for _, q in placed])
     aucs = positive.mean(axis=1)
     m, n = positive.shape[1], negative.shape[1]
+    nothing = np.full((len(rows), len(rows)), np.nan)
     if clusters is None:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ten = _scatter(positive - aucs[:, None]) / np.float64(m - 1) / m
-            one = _scatter(negative - aucs[:, None]) / np.float64(n - 1) / n
-        return aucs, ten + one
+        if min(m, n) < 2:
+            return aucs, nothing
+        ten, one = positive - aucs[:, None], negative - aucs[:, None]
+        return aucs, ten @ ten.T / ((m - 1) * m) + one @ one.T / ((n - 1) * n)
     codes = np.asarray(clusters)
     ten = _sums(positive - aucs[:, None], codes[targets == 1], codes.max() + 1)
     one = _sums(negative - aucs[:, None], codes[targets == 0], codes.max() + 1)
     with_positive = len(np.unique(codes[targets == 1]))
     with_negative = len(np.unique(codes[targets == 0]))
     total = len(np.unique(codes))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        s10 = ten @ ten.T * (with_positive / np.float64(with_positive - 1) / m)
-        s01 = one @ one.T * (with_negative / np.float64(with_negative - 1) / n)
-        s11 = ten @ one.T * (total / np.float64(total - 1))
+    if min(with_positive, with_negative) < 2:
+        return aucs, nothing
+    s10 = ten @ ten.T * (with_positive / (with_positive - 1) / m)
+    s01 = one @ one.T * (with_negative / (with_negative - 1) / n)
+    s11 = ten @ one.T * (total / (total - 1))
     return aucs, s10 / m + s01 / n + (s11 + s11.T) / (m * n)
-
-
-def _scatter(centred: np.ndarray) -> np.ndarray:
-    return np.asarray(centred @ centred.T)
 
 
 def _sums(values: np.ndarray, codes: np.ndarray, size: int) -> np.ndarray:

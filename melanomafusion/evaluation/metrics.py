@@ -50,17 +50,11 @@ def partial_auc(targets: np.ndarray, scores: np.ndarray, min_sensitivity: float 
     check_share(min_sensitivity, "min_sensitivity")
     false, hits, _ = roc_points(targets, scores)
     # Where the curve crosses the line, on the straight piece between two points.
-    start = np.interp(min_sensitivity, *_rising(hits, false))
-    above = hits >= min_sensitivity
-    x = np.concatenate([[start], false[above]])
-    y = np.concatenate([[min_sensitivity], hits[above]]) - min_sensitivity
+    first = int(np.argmax(hits >= min_sensitivity))
+    start = np.interp(min_sensitivity, hits[first - 1 : first + 1], false[first - 1 : first + 1])
+    x = np.concatenate([[start], false[first:]])
+    y = np.concatenate([[min_sensitivity], hits[first:]]) - min_sensitivity
     return float(np.trapezoid(y, x))
-
-
-def _rising(hits: np.ndarray, false: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The points of a ROC curve with sensitivity rising strictly; of one sensitivity the last (highest 1 − spec.)."""
-    last = np.append(np.diff(hits) > 0, True)
-    return hits[last], false[last]
 
 
 def average_precision(targets: np.ndarray, scores: np.ndarray) -> float:
@@ -117,5 +111,5 @@ def _cumulated(targets: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.
     """Records called positive, positives among them, and the score, at each distinct score from the highest down."""
     order = np.argsort(-scores, kind="stable")
     ranked, hits = scores[order], np.cumsum(targets[order])
-    last = np.append(np.flatnonzero(np.diff(ranked)), len(ranked) - 1)
+    last = np.append(np.flatnonzero(ranked[1:] != ranked[:-1]), len(ranked) - 1)
     return last + 1, hits[last], ranked[last]

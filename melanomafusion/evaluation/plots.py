@@ -13,9 +13,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from ..atomic import atomic_file
 from ..errors import PredictionsError
 from ..predictions import Predictions
-from .checks import check_probabilities
+from .checks import check_binary, check_probabilities
 from .decisions import net_benefit
-from .history_plot import plot_history as plot_history  # noqa: PLC0414
 from .intervals import wilson_interval
 from .metrics import average_precision, precision_recall_points, roc_auc, roc_points
 from .plot_style import COLOURS, GREY, MARKERS, as_label, line_style, new_axes, stamped
@@ -36,7 +35,7 @@ def plot_roc(members: Mapping[str, Predictions], *, ax: Axes | None = None) -> A
     Raises:
         PredictionsError: no member, or one of a single class.
     """
-    _some(members, "plot_roc")
+    _check(members, "plot_roc")
     curves = {name: roc_points(member.targets, member.scores) for name, member in members.items()}
     ax = ax or new_axes(5.2, 5.4)
     for i, (name, (false, hits, _)) in enumerate(curves.items()):
@@ -59,7 +58,7 @@ def plot_precision_recall(members: Mapping[str, Predictions], *, ax: Axes | None
     Raises:
         PredictionsError: no member, or one of a single class.
     """
-    _some(members, "plot_precision_recall")
+    _check(members, "plot_precision_recall")
     curves = {name: precision_recall_points(member.targets, member.scores) for name, member in members.items()}
     ax = ax or new_axes(5.2, 5.4)
     for i, (name, (precision, recall, _)) in enumerate(curves.items()):
@@ -78,8 +77,8 @@ def plot_precision_recall(members: Mapping[str, Predictions], *, ax: Axes | None
 def plot_calibration(members: Mapping[str, Predictions], *, bins: int = 10, ax: Axes | None = None) -> Axes:
     """Share of positives against mean score, in bins of as many records each, with Wilson intervals.
 
-    Above the axes is a histogram of the scores, counts on a log scale. Where positives are rarer than one in ten both
-    axes have square-root scales, so that the many low scores do not lie on one spot.
+    The axes end where the bins do; above them is a histogram of the scores, counts on a log scale. Where positives are
+    rarer than one in ten both axes have square-root scales, so that the many low scores do not lie on one spot.
 
     Args:
         members: name → oof or held_out predictions with scores within [0, 1].
@@ -89,7 +88,7 @@ def plot_calibration(members: Mapping[str, Predictions], *, bins: int = 10, ax: 
     Raises:
         PredictionsError: no member, one of a single class, or scores outside [0, 1].
     """
-    _some(members, "plot_calibration")
+    _check(members, "plot_calibration", probabilities=True)
     points = {name: calibration_points(member.targets, member.scores, bins) for name, member in members.items()}
     wilson = {
         name: np.array([wilson_interval(float(p * n), int(n)) for p, n in zip(share, count, strict=True)]).T
@@ -112,7 +111,7 @@ def plot_calibration(members: Mapping[str, Predictions], *, bins: int = 10, ax: 
         )  # fmt: skip
     scale = ", square-root scale" if ax.get_xscale() == "function" else ""
     ax.set(xlabel=f"Mean score of the bin{scale}", ylabel=f"Share of positives (95 % interval){scale}", box_aspect=1)
-    ax.legend(loc="upper left", frameon=False, fontsize=9)
+    ax.legend(loc="best", frameon=False, fontsize=9)
     _histogram(ax, members, limit)
     return _titled(ax, members)
 
@@ -131,11 +130,9 @@ def plot_decision_curve(
         ax: axes to draw on; new ones without it.
 
     Raises:
-        PredictionsError: no member, scores outside [0, 1], or `highest` out of range.
+        PredictionsError: no member, one of a single class, scores outside [0, 1], or `highest` out of range.
     """
-    _some(members, "plot_decision_curve")
-    for member in members.values():
-        check_probabilities(member.targets, member.scores)
+    _check(members, "plot_decision_curve", probabilities=True)
     prevalences = _prevalences(members)
     best = max(prevalences)
     top = min(0.95, max(2 * best, min(0.5, 10 * best))) if highest is None else highest
@@ -168,9 +165,13 @@ def save_figure(figure: Figure | Axes, path: str | Path) -> None:
         whole.savefig(part, dpi=150, format="png")
 
 
-def _some(members: Mapping[str, Predictions], what: str) -> None:
+def _check(members: Mapping[str, Predictions], what: str, *, probabilities: bool = False) -> None:
     if not members:
         raise PredictionsError(f"{what} needs at least one member.")
+    for member in members.values():
+        check_binary(member.targets, member.scores)
+        if probabilities:
+            check_probabilities(member.targets, member.scores)
 
 
 def _prevalences(members: Mapping[str, Predictions]) -> list[float]:
@@ -205,7 +206,7 @@ def _spread(ax: Axes, *, rare: bool, limit: float) -> None:
         ax.set_yscale("function", functions=(_root, np.square))
         shown: list[float] = []
         for tick in _TICKS:
-            if tick <= limit and all(abs(np.sqrt(tick) - np.sqrt(t)) > 0.09 * np.sqrt(limit) for t in shown):
+            if tick <= limit and all(abs(np.sqrt(tick) - np.sqrt(t)) > 0.11 * np.sqrt(limit) for t in shown):
                 shown.append(tick)
         for axis in (ax.xaxis, ax.yaxis):
             axis.set_major_locator(FixedLocator(shown))

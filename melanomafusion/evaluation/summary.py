@@ -172,7 +172,7 @@ def evaluate(
     if targets.min() == targets.max():
         raise PredictionsError(f"{predictions.name}: all {len(targets):,} targets are {targets[0]}: nothing to rank.")
     notes: list[str] = []
-    about = _about(predictions, notes)
+    about = {**_about(predictions, notes), "resamples": resamples, "seed": seed}
     auc: dict[str, Interval] = {
         method: auc_interval(predictions, method=method, resamples=resamples, seed=seed) for method in METHODS
     }
@@ -219,7 +219,8 @@ def _about(predictions: Predictions, notes: list[str]) -> dict[str, Any]:
         )
     if predictions.image_level_split:
         notes.append("Image-level split: images of one patient lie on both sides, so scores may be too high.")
-    notes.append("No external validation: all records come from where these scores were made.")
+    if predictions.kind == "oof":
+        notes.append("No external validation: all records come from where the models were trained.")
     return {
         "records": len(targets),
         "positives": int(targets.sum()),

@@ -155,10 +155,11 @@ def given_threshold(predictions: Predictions, value: float) -> OperatingThreshol
 
 
 def _words(rule: str, at: float | None) -> str:
+    at = at or 0.0
     return {
         "youden": "highest sensitivity + specificity (Youden)",
         "max_f1": "highest F1",
-        "sensitivity": f"sensitivity ≥ {at}",
-        "specificity": f"specificity ≥ {at}",
-        "cost": f"a miss costs {at} false alarms",
+        "sensitivity": f"sensitivity ≥ {at:g}",
+        "specificity": f"specificity ≥ {at:g}",
+        "cost": f"a miss costs {at:g} false alarms",
     }[rule]
