@@ -94,7 +94,7 @@ def patient_bootstrap(patients, targets, scores, resamples):
 
 
 def delong(rows):
-    """DeLong over many rows; the plain way compares all pairs, so it is timed on few rows and scaled by rows squared."""
+    """DeLong over many rows; the plain way compares all pairs: timed on few rows, scaled by rows squared."""
     rng = np.random.default_rng(0)
     targets, scores = (rng.random(rows) < 0.02).astype("int64"), rng.random(rows)
     few = min(rows, 20_000)

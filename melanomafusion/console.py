@@ -196,7 +196,7 @@ def print_diagnosis(console: Console, diagnosis: Diagnosis) -> None:
         low, high = row.get("contribution_low", 0.0), row.get("contribution_high", 0.0)
         cells += [f"{row['contribution']:+.4f} ({low:+.4f} to {high:+.4f})"] if part else []
         table.add_row(*cells)
-    interval = auc_interval(diagnosis.oof)
+    interval = diagnosis.auc
     label = "ensemble" if diagnosis.fitted_auc == interval.estimate else "ensemble, nested"
     table.add_row(label, f"{interval.estimate:.4f}", f"{interval.low:.4f} to {interval.high:.4f}", end_section=True)
     if abs(diagnosis.fitted_auc - interval.estimate) > 5e-5:

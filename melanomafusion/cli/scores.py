@@ -120,7 +120,7 @@ def _blend(kind: Ensemble, read: dict[str, Predictions], out: Path) -> None:
     """Test scores have no truth: only what learns nothing can combine them."""
     from ..atomic import make_folder
 
-    if (kind.learns and not getattr(kind, "weights", None)) or kind.scale != "score":
+    if kind.needs_fit or kind.scale != "score":
         raise PredictionsError(
             "These files hold test scores without truth, so nothing can be learnt from them. Give --weights or a "
             "mean; or fit on out-of-fold files (fold and target) and use submit --scores."

@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 
 from ..evaluation.comparison import Comparison, compare
-from ..evaluation.intervals import auc_interval
+from ..evaluation.intervals import Interval, auc_interval
 from ..evaluation.metrics import roc_auc
 from ..predictions import Predictions
 from .ensemble import Ensemble, Inputs, Members, aligned_oof
+from .intervals import nested_interval
 from .nested import nested_folds
 from .search import greedy_path
 
@@ -34,7 +35,9 @@ class Diagnosis:
             chosen on the other folds, each fold for itself.
         best: name of the member with the highest AUC.
         best_member: its scores in the ensemble's currency.
-        against_best: the ensemble compared with that member, paired.
+        against_best: the ensemble compared with that member, paired; weights taken as given.
+        auc, gain: AUC of the ensemble, and AUC minus the best member's. Where weights are learnt, with intervals that
+            count the search (`nested_interval`); otherwise, and without `parts`, a patient bootstrap.
         fitted_auc: AUC of the ensemble on the records it was fitted on: too high, to be seen beside the nested one.
     """
 
@@ -45,15 +48,20 @@ class Diagnosis:
     best: str
     best_member: Predictions
     against_best: Comparison
+    auc: Interval
+    gain: Interval
     fitted_auc: float
 
     @property
     def verdict(self) -> str:
         """One plain sentence."""
-        gain = self.against_best.bootstrap
+        gain = self.gain
+        over = f"paired over {gain.cluster}s"
+        if gain.method == "jackknife":
+            over = f"jackknife over {gain.cluster}s of the whole search"
         figures = (
             f"AUC {self.against_best.auc_a:.4f} against {self.against_best.auc_b:.4f}, difference "
-            f"{gain.estimate:+.4f} ({gain.low:+.4f} to {gain.high:+.4f}, paired over {gain.cluster}s)"
+            f"{gain.estimate:+.4f} ({gain.low:+.4f} to {gain.high:+.4f}, {over})"
         )
         if len(self.members) == 1:
             return f"There is one member, {self.best}; nothing was combined."
@@ -68,7 +76,11 @@ class Diagnosis:
         return {
             "verdict": self.verdict,
             "best_member": self.best,
-            "auc": self.against_best.auc_a,
+            "auc": self.auc.estimate,
+            "auc_interval": [self.auc.low, self.auc.high],
+            "auc_interval_method": self.auc.method,
+            "gain": self.gain.estimate,
+            "gain_interval": [self.gain.low, self.gain.high],
             "auc_on_the_records_it_was_fitted_on": self.fitted_auc,
             "against_best": self.against_best.to_dict(),
             "members": self.members.reset_index().to_dict("records"),
@@ -93,8 +105,9 @@ def diagnose(
     Args:
         ensemble: fitted or not; it is left as it is.
         members: name → oof predictions (with metadata for a `StackingEnsemble` that uses them: `with_metadata`).
-        parts: fit the ensemble without each member, and ensembles of growing size, too; with many members this takes
-            the longest. Without it there are no contributions and no curve.
+        parts: fit the ensemble without each member, without each of 20 groups of patients, and in growing sizes, too;
+            with many members this takes the longest. Without it there are no contributions and no curve, and intervals
+            take the weights as given.
         resamples: of the bootstrap over patients.
         seed: of the bootstrap.
         on_event: called with {"done", "total", "what"} as steps begin.
@@ -105,7 +118,8 @@ def diagnose(
     aligned = aligned_oof(members, ensemble.missing)
     own = ensemble.on_scale(aligned)
     parts = parts and len(own) > 1
-    steps = _Steps(on_event, 2 + (len(own) + len(_sizes(len(own))) if parts else 0))
+    searched = parts and ensemble.needs_fit
+    steps = _Steps(on_event, 2 + (len(own) + len(_sizes(len(own))) + 20 * searched if parts else 0))
     steps("nested folds")
     oof = ensemble.cross_val_predict(aligned)
     steps("all records")
@@ -122,6 +136,11 @@ def diagnose(
             steps(f"without {name}")
             rows[name] |= _contribution(ensemble, aligned, name, oof, resamples, seed)
     best = max(own, key=lambda name: (rows[name]["auc"], name))
+    against_best = compare(oof, own[best], missing="intersect", resamples=resamples, seed=seed)
+    auc, gain = auc_interval(oof, resamples=resamples, seed=seed), against_best.bootstrap
+    if searched:
+        auc, found = nested_interval(ensemble, aligned, against=best, on_event=lambda event: steps(event["what"]))
+        gain = found or gain
     return Diagnosis(
         oof=oof,
         members=pd.DataFrame.from_dict(rows, orient="index").rename_axis("member"),
@@ -129,7 +148,9 @@ def diagnose(
         curve=_curve(ensemble, aligned, resamples, seed, steps) if parts else pd.DataFrame(),
         best=best,
         best_member=own[best],
-        against_best=compare(oof, own[best], missing="intersect", resamples=resamples, seed=seed),
+        against_best=against_best,
+        auc=auc,
+        gain=gain,
         fitted_auc=roc_auc(fitted_oof.targets, fitted_oof.scores),
     )
 

@@ -29,23 +29,31 @@ class Inputs:
         names: (k,) sorted.
         scores: (k, n).
         targets: (n,) of 0 and 1; None for test records.
-        frame: (n rows) the first member's table, with metadata where known.
+        table: the first member's table, with metadata where known.
+        positions: (n,) rows of the table that these records are.
     """
 
     names: tuple[str, ...]
     scores: np.ndarray
     targets: np.ndarray | None
-    frame: pd.DataFrame
+    table: pd.DataFrame
+    positions: np.ndarray
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """(n rows) the records' table, cut out when asked for: most ensembles never ask."""
+        return self.table.iloc[self.positions]
 
     def rows(self, which: np.ndarray) -> Inputs:
         """The records where the mask is true."""
         targets = None if self.targets is None else self.targets[which]
-        return Inputs(self.names, self.scores[:, which], targets, self.frame[which])
+        return Inputs(self.names, self.scores[:, which], targets, self.table, self.positions[which])
 
     def only(self, names: Collection[str]) -> Inputs:
         """Some of the members."""
         kept = [i for i, name in enumerate(self.names) if name in names]
-        return Inputs(tuple(self.names[i] for i in kept), self.scores[kept], self.targets, self.frame)
+        names = tuple(self.names[i] for i in kept)
+        return Inputs(names, self.scores[kept], self.targets, self.table, self.positions)
 
 
 class Ensemble(ABC):
@@ -91,7 +99,7 @@ class Ensemble(ABC):
         Raises:
             PredictionsError: not fitted, other members than fitted, or members that do not fit together.
         """
-        if not self.members and (self._needs_fit or self.scale != "score"):
+        if not self.members and (self.needs_fit or self.scale != "score"):
             name = type(self).__name__
             raise PredictionsError(f"This {name} is not fitted. Call fit({{name: oof predictions}}) first.")
         if self.members and set(members) != set(self.members):
@@ -117,7 +125,7 @@ class Ensemble(ABC):
         """
         aligned = aligned_oof(members, self.missing)
         inputs = self.inputs(aligned)
-        if not self._needs_fit:
+        if not self.needs_fit:
             return combined(aligned, self._combine(inputs), type(self).__name__)
         folds = nested_folds(next(iter(aligned.values())))
         return combined(aligned, self.nested_scores(inputs, folds), type(self).__name__, folds=folds)
@@ -171,7 +179,8 @@ class Ensemble(ABC):
         return ensemble
 
     @property
-    def _needs_fit(self) -> bool:
+    def needs_fit(self) -> bool:
+        """Whether something is learnt from targets."""
         return self.learns
 
     def inputs(self, aligned: dict[str, Predictions]) -> Inputs:
@@ -238,7 +247,8 @@ def as_inputs(aligned: dict[str, Predictions]) -> Inputs:
     names = tuple(sorted(aligned))
     first = next(iter(aligned.values()))
     scores = np.stack([aligned[name].scores for name in names])
-    return Inputs(names, scores, None if first.kind == "test" else first.targets, first.frame)
+    targets = None if first.kind == "test" else first.targets
+    return Inputs(names, scores, targets, first.frame, np.arange(len(first)))
 
 
 def combined(

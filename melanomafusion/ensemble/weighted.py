@@ -48,7 +48,7 @@ class WeightedEnsemble(Ensemble):
         objective: Objective = "auc",
         scale: Scale = "score",
         max_members: int | None = None,
-        rounds: int = 100,
+        rounds: int = 50,
         bags: int = 10,
         seed: int = 0,
         missing: str = "error",
@@ -95,7 +95,8 @@ class WeightedEnsemble(Ensemble):
         return type(self).from_weights(kept, missing=self.missing)
 
     @property
-    def _needs_fit(self) -> bool:
+    def needs_fit(self) -> bool:
+        """Whether weights are searched rather than given."""
         return not self._given
 
     def _learn(self, inputs: Inputs) -> None:
