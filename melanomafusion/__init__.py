@@ -27,6 +27,7 @@ _HOMES = {
     ),
     "melanomafusion.ensemble.catalogue": ("read_ensemble",),
     "melanomafusion.ensemble.diagnostics": ("Diagnosis", "diagnose"),
+    "melanomafusion.ensemble.files": ("write_diagnosis",),
     "melanomafusion.ensemble.intervals": ("nested_interval",),
     "melanomafusion.ensemble.scales": ("rank_scores",),
     "melanomafusion.ensemble.stacking": ("StackingEnsemble", "with_metadata"),

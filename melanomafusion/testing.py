@@ -19,7 +19,9 @@ from PIL import Image
 from scipy.stats import norm
 
 from .atomic import atomic_file, write_text
+from .data.folds import deal_groups
 from .data.schema import SITES
+from .predictions import Predictions
 
 AGES = np.arange(15.0, 91.0, 5.0)
 _SITE_SHARES = np.array([0.06, 0.25, 0.01, 0.02, 0.50, 0.16])
@@ -110,6 +112,36 @@ def make_records(
     for column, share in zip(("sex", "age_approx", "anatom_site_general_challenge"), _MISSING.values(), strict=True):
         frame.loc[rng.random(n) < share, column] = None
     return frame, evidence
+
+
+def make_members(
+    strengths: tuple[float, ...] = (1.0, 0.9, 0.6, 0.2), *, n_patients: int = 600, n_folds: int = 5, seed: int = 0
+) -> dict[str, Predictions]:
+    """Out-of-fold scores of synthetic members, with metadata, without any images or training.
+
+    Each member sees the images' evidence through noise of its own and noise shared by all, on a scale of its own.
+
+    Args:
+        strengths: of each member, how clearly it sees; 0 is noise.
+        n_patients: about five images each.
+        n_folds: patient-grouped.
+        seed: of the data and the noise.
+
+    Returns:
+        "member_0", … → oof predictions whose tables carry sex, age_approx and site.
+    """
+    rng = np.random.default_rng(seed)
+    frame, evidence = make_records(n_patients, rng=rng)
+    groups = frame.groupby("patient_id")["target"].agg(["size", "sum"])
+    frame["fold"] = frame["patient_id"].map(deal_groups(groups, n_folds, seed)).astype("int64")
+    frame = frame.drop(columns=["benign_malignant", "diagnosis"])
+    shared = rng.normal(size=len(frame))
+    members = {}
+    for number, strength in enumerate(strengths):
+        seen = strength * evidence + 0.5 * shared + 0.8 * rng.normal(size=len(frame))
+        score = 1 / (1 + np.exp(-(1 + 0.3 * number) * seen + 3))
+        members[f"member_{number}"] = Predictions(frame.assign(score=score), "oof", name=f"member_{number}")
+    return members
 
 
 def best_possible(prevalence: float = 0.05) -> BestPossible:

@@ -12,6 +12,7 @@ SAYS = {
     "02_own_keras_loop": "held-out AUC",
     "03_cross_validate_and_ensemble": "rank mean",
     "04_kaggle_submission": "image_name,target",
+    "05_benchmark_ensembles": "nested AUC",
 }
 
 

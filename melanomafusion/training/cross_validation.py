@@ -18,9 +18,9 @@ from ..console import RunProgress
 from ..data.dataset import Dataset
 from ..deploy.bundle import Bundle, find_bundles
 from ..errors import ImageError, PredictionsError, RunError
+from ..evaluation.history_plot import plot_history
 from ..evaluation.intervals import auc_interval
 from ..evaluation.metrics import average_precision, roc_auc
-from ..evaluation.history_plot import plot_history
 from ..evaluation.plots import plot_roc, save_figure
 from ..execution.local import Task, run_task
 from ..images.pixels import bad_images_message, decode_images
