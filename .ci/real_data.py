@@ -91,19 +91,89 @@ def ham10000(root, weights, out):
     assert cv.metrics["auc"] > 0.75
 
 
+def real_scores(oof_folder):
+    """Published AUCs of three real runs, and every kind of ensemble over them, nested."""
+    table = oof_folder / "oof_tidy_train.csv"
+    folds = {"cp1": "fold_0806", "cp2": "fold_0806", "cp3": "fold_1306"}
+    members = mf.read_members(table, {name: f"{name}_mean" for name in folds}, fold=folds)
+    common = mf.align(members, missing="intersect")
+    two = {name: common[name] for name in ("cp1", "cp3")}
+    within = mf.RankMeanEnsemble(within_fold=True, missing="intersect")
+    known = {
+        "cp1": (members["cp1"], 0.9085),
+        "cp2": (members["cp2"], 0.8642),
+        "cp3": (members["cp3"], 0.8998),
+        "cp1 on common rows": (common["cp1"], 0.9090),
+        "rank mean of cp1 and cp3": (mf.RankMeanEnsemble(missing="intersect").cross_val_predict(two), 0.9127),
+        "within fold": (within.cross_val_predict(two), 0.9138),
+        "cp1 ranked within fold": (mf.rank_scores(common["cp1"], within_fold=True), 0.9125),
+        "rank mean of all": (mf.RankMeanEnsemble(missing="intersect").cross_val_predict(common), 0.9070),
+    }
+    for name, (oof, expected) in known.items():
+        found = mf.roc_auc(oof.targets, oof.scores)
+        assert round(found, 4) == expected, f"{name}: {found}, published {expected}"
+    print(f"three real runs: all {len(known)} published AUCs hold")
+    intersect = {"missing": "intersect"}
+    fitted = {
+        "weighted, greedy": mf.WeightedEnsemble(**intersect),
+        "weighted, greedy, ranks": mf.WeightedEnsemble(scale="rank", **intersect),
+        "weighted, greedy, ranks within fold": mf.WeightedEnsemble(scale="rank_within_fold", **intersect),
+        "weighted, simplex": mf.WeightedEnsemble("simplex", **intersect),
+        "weighted, partial AUC": mf.WeightedEnsemble("simplex", objective="partial_auc", **intersect),
+        "weighted, two members": mf.WeightedEnsemble(max_members=2, **intersect),
+        "stacking": mf.StackingEnsemble(**intersect),
+        "stacking, non-negative": mf.StackingEnsemble(nonnegative=True, **intersect),
+        "stacking, ranks within fold": mf.StackingEnsemble("rank_within_fold", **intersect),
+        "stacking, sex + age + site": mf.StackingEnsemble(features=("sex", "age", "site"), **intersect),
+    }
+    oof = {}
+    for name, ensemble in fitted.items():
+        diagnosis = mf.diagnose(ensemble, members, parts=False)
+        oof[name] = diagnosis.oof
+        print(f"  {name:36} nested {diagnosis.auc}, best member {diagnosis.best} {diagnosis.gain} behind")
+        assert diagnosis.gain.estimate >= 0, f"{name} loses to its best member"
+        assert diagnosis.fitted_auc >= diagnosis.auc.estimate - 1e-3
+    gain = mf.compare(oof["stacking, sex + age + site"], oof["stacking"], missing="intersect")
+    print(f"  metadata in the stack: {gain.bootstrap}, p = {gain.bootstrap_p:.3f}, paired over patients")
+    whole = mf.diagnose(fitted["weighted, greedy"], members)
+    print(f"  {whole.verdict}")
+    test = mf.read_members(oof_folder / "oof_tidy_test.csv", {n: [f"{n}_f{i}" for i in range(5)] for n in folds})
+    scores = fitted["weighted, greedy, ranks"].fit(members).predict(test)
+    assert (scores.kind, len(scores)) == ("test", 10982)
+
+
+def third_place(folder):
+    """Both final blends of the third place, from their formulas."""
+    scores = {path.stem.removeprefix("submission_"): mf.Predictions.read_csv(path) for path in folder.glob("*.csv")}
+    image = [name for name in scores if name.startswith("EfficientNet")]
+    external = ["ajaykumar7778", "rajnishe"]
+    assert (len(image), len(scores)) == (8, 11)
+    for share, each, names in ((0.2, 0.1, image), (0.3, 0.07, image + external)):
+        weights = {"simple_baseline": share, **dict.fromkeys(names, each)}
+        blend = mf.WeightedEnsemble.from_weights(weights).predict({name: scores[name] for name in weights})
+        by_name = {name: scores[name].frame.set_index("image_name")["score"] for name in weights}
+        expected = sum(by_name[name] * weight for name, weight in weights.items())
+        found = blend.frame.set_index("image_name")["score"]
+        assert abs(found - expected[found.index]).max() < 1e-15
+        print(f"third place: {share} × metadata + {each} × each of {len(names)}, {len(blend):,} records, reproduced")
+
+
 def main():
     """Run all checks; a missing folder is a failure."""
     shared = Path(sys.argv[1])
     siim, ham = shared / "data" / "siim-isic-2020", shared / "data" / "ham10000"
     isic_2019 = shared / "data" / "isic-2019" / "ISIC_2019_Training_Metadata_with_labels.csv"
     weights = shared / "weights" / "mobilenet_v2_1.0_224_notop.weights.h5"
-    for path in (siim, ham, isic_2019, weights):
+    oof, blends = shared / "data" / "oof", shared / "data" / "submissions" / "third-place"
+    for path in (siim, ham, isic_2019, weights, oof, blends):
         if not path.exists():
             raise SystemExit(f"{path} is missing: the checks on real data cannot be run")
     out = Path(tempfile.mkdtemp())
     for check, *arguments in (
         (siim_table, siim),
         (isic_2019_table, isic_2019),
+        (third_place, blends),
+        (real_scores, oof),
         (siim_images, siim, weights, out),
         (ham10000, ham, weights, out),
     ):

@@ -12,7 +12,7 @@ import melanomafusion
 ROOT = Path(melanomafusion.__file__).parent
 FLOORS = [
     {"errors", "notice"},
-    {"atomic"},
+    {"atomic", "csv_rows"},
     {"predictions", "data", "models", "recipes", "execution", "data_manifests"},
     {"images", "evaluation", "testing"},
     {"ensemble"},

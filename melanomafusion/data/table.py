@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 
+from ..csv_rows import header_key, read_rows
 from ..errors import TableError
 from .schema import ALIASES, DIAGNOSIS_SYNONYMS, SITE_SYNONYMS
 
@@ -26,55 +26,10 @@ def read_text_table(path: str | Path) -> pd.DataFrame:
     path = Path(path)
     if not path.is_file():
         raise TableError(str(path), ["there is no such file"], "Check the path, or name the file yourself.")
-    header, rows, lines = _read_rows(path)
+    header, rows, lines = read_rows(path)
     text = pd.DataFrame(rows, index=lines, columns=pd.Index(header), dtype="str")
     text = text.mask(text.apply(lambda column: column.str.lower().isin(MISSING_WORDS)))
     return text.dropna(how="all")
-
-
-def _read_rows(path: Path) -> tuple[list[str], list[list[str]], list[int]]:
-    """Header, rows of stripped values, and the line each row begins on; blank lines are left out."""
-    rows: list[list[str]] = []
-    lines: list[int] = []
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            line = 1
-            for row in reader:
-                if any(value.strip() for value in row):
-                    rows.append([value.strip() for value in row])
-                    lines.append(line)
-                line = reader.line_num + 1
-    except csv.Error as error:
-        raise TableError(str(path), [f"row {line}: cannot be read as CSV: {error}"], "Is a quote not closed?") from None
-    except UnicodeDecodeError as error:
-        raise TableError(str(path), [f"not UTF-8 text: {error}"], "Save the table as UTF-8 CSV.") from None
-    except OSError as error:
-        raise TableError(str(path), [f"cannot be read: {error.strerror}"]) from None
-    if not rows:
-        raise TableError(str(path), ["the file is empty"], "Expected a header line and rows.")
-    header = rows[0]
-    problems = [f"column {name!r} stands twice in the header" for name in _twice(header)]
-    problems += [
-        f"row {line}: {len(row)} values, the header has {len(header)}"
-        for line, row in zip(lines, rows, strict=True)
-        if len(row) != len(header)
-    ]
-    if problems:
-        raise TableError(str(path), problems, "Mend the header or these rows (quotes, commas).")
-    if len(rows) == 1:
-        raise TableError(str(path), ["the table has a header but no rows"])
-    return header, rows[1:], lines[1:]
-
-
-def _twice(header: list[str]) -> list[str]:
-    """Headers that are one name but for case or spaces."""
-    seen = [_key(name) for name in header]
-    return [name for i, name in enumerate(header) if _key(name) in seen[:i]]
-
-
-def _key(header: str) -> str:
-    return header.lower().replace(" ", "_")
 
 
 def to_vocabulary(text: pd.DataFrame, *, where: str, columns: Mapping[str, str] | None = None) -> pd.DataFrame:
@@ -89,7 +44,7 @@ def to_vocabulary(text: pd.DataFrame, *, where: str, columns: Mapping[str, str] 
         TableError: a named column is not there, or two headers mean the same column.
     """
     own = dict(columns or {})
-    headers = {_key(name): name for name in text.columns}
+    headers = {header_key(name): name for name in text.columns}
     problems = [
         f"column {header!r} (given as {ours}) is not in the table" for ours, header in own.items() if header not in text
     ]

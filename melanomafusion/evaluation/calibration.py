@@ -82,11 +82,15 @@ class Calibrator:
         """(n,) scores within [0, 1] → (n,) probabilities; rising with the score.
 
         Raises:
-            PredictionsError: not fitted.
+            PredictionsError: not fitted, or scores outside [0, 1].
         """
         if not self._state:
             raise PredictionsError("This Calibrator is not fitted. Call fit(out-of-fold predictions) first.")
-        return self._apply(self._state, np.asarray(scores, dtype="float64"))
+        scores = np.asarray(scores, dtype="float64")
+        outside = scores[~((scores >= 0) & (scores <= 1))]
+        if len(outside):
+            raise PredictionsError(f"Calibration takes scores within [0, 1]. Received: {outside.flat[0]:g}")
+        return self._apply(self._state, scores)
 
     def cross_val_predict(self, predictions: Predictions) -> Predictions:
         """Probabilities of the out-of-fold records, each by a calibrator fitted on the other folds.
@@ -180,8 +184,7 @@ class Calibrator:
                 raise KeyError(f"format {content['format']}")
             calibrator = cls(content["method"], trained_prevalence=content["trained_prevalence"])
             state = {key: content[key] for key in keys[calibrator.method]}
-            if not all(np.isfinite(np.asarray(value, dtype="float64")).all() for value in state.values()):
-                raise ValueError("a value is not finite")
+            _check_state(calibrator.method, state)
         except (ValueError, KeyError, TypeError) as error:
             raise PredictionsError(f"Not a Calibrator written by to_json: {error}") from None
         calibrator._state = state
@@ -190,6 +193,23 @@ class Calibrator:
     def __repr__(self) -> str:
         state = ", ".join(f"{k} {v:.4g}" for k, v in self._state.items() if isinstance(v, float))
         return f"Calibrator({self.method!r}): {(state or 'fitted') if self._state else 'not fitted'}"
+
+
+def _check_state(method: str, state: dict[str, Any]) -> None:
+    """Refuse what `fit` could not have written."""
+    values = [item for value in state.values() for item in (value if isinstance(value, list) else [value])]
+    if not all(isinstance(v, (int, float)) and not isinstance(v, bool) and np.isfinite(v) for v in values):
+        raise ValueError("a value is not a finite number")
+    if method == "isotonic":
+        x, y = state["scores"], state["probabilities"]
+        rising = isinstance(x, list) and isinstance(y, list) and 0 < len(x) == len(y)
+        rising = rising and x == sorted(x) and y == sorted(y) and y[0] >= 0 and y[-1] <= 1
+        if not rising:
+            raise ValueError("isotonic scores and probabilities must be rising lists of one length, within [0, 1]")
+    elif any(isinstance(value, list) for value in state.values()):
+        raise ValueError("a list stands where a number should")
+    elif min(state.get("slope", 1), state.get("temperature", 1)) <= 0 or not 0 < state.get("prevalence", 0.5) < 1:
+        raise ValueError("slope and temperature lie above 0, the prevalence within (0, 1)")
 
 
 def _within(predictions: Predictions) -> np.ndarray:

@@ -57,6 +57,6 @@ def check_share(value: float, name: str) -> float:
     Raises:
         PredictionsError: it is not.
     """
-    if not 0 < value < 1:
+    if not isinstance(value, (int, float, np.integer, np.floating)) or not 0 < value < 1:
         raise PredictionsError(f"{name} lies between 0 and 1. Received: {name}={value!r}")
     return float(value)

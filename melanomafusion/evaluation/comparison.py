@@ -23,7 +23,8 @@ class Comparison:
         bootstrap: difference with its paired patient-bootstrap interval.
         bootstrap_p: twice the smaller share of resamples on one side of 0 (one is added; 0 counts on both).
         clustered, clustered_p: the same by Obuchowski 1997, normal.
-        delong, delong_p: the same by DeLong et al. 1988, which assumes independent records.
+        delong, delong_p: the same by DeLong et al. 1988, which assumes independent records. Both are NaN where a class
+            has a single record or patient.
     """
 
     auc_a: float
@@ -110,7 +111,8 @@ def _normal(targets: np.ndarray, scores: np.ndarray, codes: np.ndarray | None, w
     aucs, covariance = auc_covariance(targets, scores, codes)
     difference = float(aucs[0] - aucs[1])
     contrast = np.array([1.0, -1.0])
-    deviation = float(np.sqrt(max(0.0, contrast @ covariance @ contrast)))
+    variance = float(contrast @ covariance @ contrast)
+    deviation = float(np.sqrt(variance if np.isnan(variance) else max(0.0, variance)))
     if deviation < 1e-12:  # the two rank alike: no variance to divide by
         p = 1.0 if abs(difference) < 1e-12 else 0.0
     else:

@@ -179,6 +179,8 @@ def evaluate(
     thresholds = _thresholds(predictions, threshold, notes)
     calibration, calibrated = _calibration(predictions, notes)
     frame = join_columns(predictions, data if data is None or isinstance(data, pd.DataFrame) else data.frame)
+    if isinstance(subgroups, str):
+        subgroups = [subgroups]
     columns = subgroup_columns(frame, subgroups)
     if not columns:
         notes.append("No subgroups: no metadata were given.")
@@ -255,7 +257,11 @@ def _thresholds(predictions: Predictions, threshold: float | None, notes: list[s
     if predictions.frame["fold"].nunique() < 2:
         notes.append("No operating thresholds: with a single fold none can be cross-fitted.")
         return tuple(found)
-    return (*found, *(operating_threshold(predictions, rule, at) for rule, at in RULES))
+    try:
+        return (*found, *(operating_threshold(predictions, rule, at) for rule, at in RULES))
+    except PredictionsError as error:
+        notes.append(f"No operating thresholds: {error}")
+        return tuple(found)
 
 
 def _calibration(predictions: Predictions, notes: list[str]) -> tuple[pd.DataFrame, Predictions | None]:

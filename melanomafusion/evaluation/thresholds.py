@@ -42,14 +42,12 @@ class OperatingThreshold:
     @property
     def sensitivity(self) -> tuple[float, float, float]:
         """Estimate and Wilson interval (which takes records to be independent)."""
-        hits, count = self.matrix[1, 1], self.matrix[1].sum()
-        return (float(hits / count), *wilson_interval(hits, count))
+        return _share(self.matrix[1, 1], self.matrix[1].sum())
 
     @property
     def specificity(self) -> tuple[float, float, float]:
         """Estimate and Wilson interval (which takes records to be independent)."""
-        right, count = self.matrix[0, 0], self.matrix[0].sum()
-        return (float(right / count), *wilson_interval(right, count))
+        return _share(self.matrix[0, 0], self.matrix[0].sum())
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, for JSON; a threshold of infinity is null."""
@@ -94,8 +92,8 @@ def choose_threshold(targets: np.ndarray, scores: np.ndarray, rule: str = "youde
     elif rule == "max_f1":
         gain = 2 * hits * positives / (hits * positives + false * negatives + positives)
     elif rule == "cost":
-        if at is None or not at > 0:
-            raise PredictionsError(f"A cost ratio lies above 0. Received: at={at!r}")
+        if not isinstance(at, (int, float)) or not 0 < at < np.inf:
+            raise PredictionsError(f"A cost ratio is a number above 0. Received: at={at!r}")
         gain = -(at * (1 - hits) * positives + false * negatives)
     elif rule == "sensitivity":
         gain = np.where(hits >= check_share(at or 0.0, "at") - 1e-12, 1 - false, -1.0)
@@ -106,7 +104,9 @@ def choose_threshold(targets: np.ndarray, scores: np.ndarray, rule: str = "youde
         return float("inf")
     if best + 1 == len(thresholds):
         return float(thresholds[best])
-    return float(0.5 * (thresholds[best] + thresholds[best + 1]))
+    high, low = float(thresholds[best]), float(thresholds[best + 1])
+    middle = 0.5 * high + 0.5 * low
+    return middle if low < middle <= high else high  # neighbours in the last bit have nothing between them
 
 
 def operating_threshold(predictions: Predictions, rule: str = "youden", at: float | None = None) -> OperatingThreshold:
@@ -119,7 +119,8 @@ def operating_threshold(predictions: Predictions, rule: str = "youden", at: floa
         rule, at: as for `choose_threshold`.
 
     Raises:
-        PredictionsError: not out-of-fold, a single fold, or as `choose_threshold`.
+        PredictionsError: not out-of-fold, one class only outside a fold, or as `choose_threshold`. With a single fold
+            nothing can be cross-fitted, and the result says so.
     """
     if predictions.kind != "oof":
         raise PredictionsError(
@@ -148,10 +149,14 @@ def given_threshold(predictions: Predictions, value: float) -> OperatingThreshol
     Raises:
         PredictionsError: not a number.
     """
-    if not isinstance(value, (int, float)) or np.isnan(value):
+    if not isinstance(value, (int, float, np.integer, np.floating)) or np.isnan(value):
         raise PredictionsError(f"A threshold is a number. Received: threshold={value!r}")
     matrix = confusion_matrix(predictions.targets, predictions.scores, float(value))
     return OperatingThreshold(f"given: {value:g}", float(value), matrix, False)
+
+
+def _share(hits: int, count: int) -> tuple[float, float, float]:
+    return (float(hits / count) if count else float("nan"), *wilson_interval(hits, count))
 
 
 def _words(rule: str, at: float | None) -> str:

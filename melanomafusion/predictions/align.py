@@ -89,7 +89,7 @@ def _other_values(
             continue
         ours, theirs = positions[first], positions[name]
         expected, found = reference.frame[column].to_numpy()[ours], member.frame[column].to_numpy()[theirs]
-        differ = np.flatnonzero(expected != found)
+        differ = np.flatnonzero((expected != found) & ~(pd.isna(expected) & pd.isna(found)))
         if not len(differ):
             continue
         shown = ", ".join(

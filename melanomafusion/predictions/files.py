@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import pandas as pd
 
-from ..errors import PredictionsError
+from ..csv_rows import read_rows
+from ..errors import PredictionsError, TableError
 
 SHOWN = 5
 TEXT_COLUMNS = (
@@ -22,15 +22,19 @@ TEXT_COLUMNS = (
     "source",
 )
 _NAME_ALIASES = ("image", "image_id", "isic_id")
+_NAMES = ("image_name", *_NAME_ALIASES)
 _MISSING = ("", "na", "n/a", "nan", "null", "none")
 
 
-def read_table(path: str | Path, columns: Mapping[str, str] | None = None) -> pd.DataFrame:
+def read_table(
+    path: str | Path, columns: Mapping[str, str] | None = None, *, text: Collection[str] = ()
+) -> pd.DataFrame:
     """Read a table of scores.
 
     Args:
         path: `.parquet`, or CSV otherwise.
         columns: our column name → the file's own. `image`, `image_id` and `isic_id` are known as `image_name`.
+        text: further columns that stay text.
 
     Returns:
         The table; its index is the line of each row in the file (header = 1), or 1, 2, … in Parquet. Text of known
@@ -44,12 +48,12 @@ def read_table(path: str | Path, columns: Mapping[str, str] | None = None) -> pd
         raise PredictionsError(f"There is no file {path}.")
     if path.is_dir():
         raise PredictionsError(f"{path} is a folder. Name a file of scores, such as {path / 'oof.csv'}.")
-    frame = _read_parquet(path) if path.suffix.lower() in (".parquet", ".pq") else _read_csv(path)
+    frame = _read_parquet(path) if path.suffix.lower() in (".parquet", ".pq") else _read_csv(path, text)
     wanted = dict(columns or {})
     absent = [f"{theirs!r} (given as {ours})" for ours, theirs in wanted.items() if theirs not in frame]
     if absent:
         raise PredictionsError(f"{path}: there is no column {', '.join(absent)}. It has: {_listed(frame)}.")
-    taken = [ours for ours, theirs in wanted.items() if ours in frame and ours != theirs]
+    taken = [ours for ours in wanted if ours in frame and ours not in wanted.values()]
     frame = frame.drop(columns=taken).rename(columns={theirs: ours for ours, theirs in wanted.items()})
     aliases = [alias for alias in _NAME_ALIASES if alias in frame]
     if "image_name" not in frame and len(aliases) == 1:
@@ -59,7 +63,7 @@ def read_table(path: str | Path, columns: Mapping[str, str] | None = None) -> pd
             f"{path}: column image_name is missing; records are joined by it. The file has: {_listed(frame)}. "
             'Name the column that holds it: columns={"image_name": "..."}.'
         )
-    return frame
+    return _with_text_names(frame, str(path))
 
 
 def numbers(frame: pd.DataFrame, column: str, where: str, *, empty_is_missing: bool = False) -> pd.Series:
@@ -75,17 +79,21 @@ def numbers(frame: pd.DataFrame, column: str, where: str, *, empty_is_missing: b
         PredictionsError: a value is no number (or empty), named by row.
     """
     values = frame[column]
+    if pd.api.types.is_datetime64_any_dtype(values) or pd.api.types.is_timedelta64_dtype(values):
+        raise PredictionsError(f"{where}: row {values.index[0]}, column {column}: {values.iloc[0]!s} is not a number.")
     if pd.api.types.is_numeric_dtype(values):
         result = values.astype("float64")
         bad = result.isna()
     else:
-        empty = values.isna() | values.astype(str).str.strip().str.lower().isin(_MISSING)
+        text = values.astype(str).str.strip()
+        empty = values.isna() | text.str.lower().isin(_MISSING)
+        odd = text.str.contains("_", regex=False) & ~empty  # "1_000" is a number to Python only
         try:
-            result = values.mask(empty).astype("float64")
-            bad = empty
+            result = values.mask(empty | odd).astype("float64")
+            bad = odd if odd.any() else empty
         except (ValueError, TypeError):
-            parsed = pd.to_numeric(values.mask(empty), errors="coerce")
-            bad, result = parsed.isna() & ~empty, parsed
+            result = pd.to_numeric(values.mask(empty | odd), errors="coerce")
+            bad = result.isna() & ~empty
     if bad.any() and not (empty_is_missing and result.isna().sum() == bad.sum() and _all_empty(values[bad])):
         shown = [
             f"row {line}, column {column}: {value!r} is not a number" for line, value in values[bad].head(SHOWN).items()
@@ -111,31 +119,41 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     return frame
 
 
-def _read_csv(path: Path) -> pd.DataFrame:
+def _read_csv(path: Path, text: Collection[str]) -> pd.DataFrame:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            header = [name.strip() for name in next(csv.reader(file), [])]
-        twice = sorted({name for name in header if header.count(name) > 1})
-        if twice:
-            raise PredictionsError(f"{path}: column {', '.join(map(repr, twice))} stands twice in the header.")
-        frame: pd.DataFrame = pd.read_csv(
-            path, dtype=str, keep_default_na=False, encoding="utf-8-sig", skip_blank_lines=False, index_col=False
-        )
-    except (pd.errors.ParserError, pd.errors.ParserWarning, csv.Error, UnicodeError, ValueError, OSError) as error:
-        raise PredictionsError(f"{path}: not a table of scores ({_first_line(error)}).") from None
-    frame.columns = pd.Index(header)
-    frame.index = pd.RangeIndex(2, len(frame) + 2)
-    blank = frame.apply(lambda column: column.isna() | (column.str.strip() == "")).all(axis=1)
-    frame = pd.DataFrame(frame[~blank])
-    if frame.empty:
-        raise PredictionsError(f"{path}: not a table of scores (it has no rows).")
+        header, rows, lines = read_rows(path)
+    except TableError as error:
+        problems = "; ".join(error.problems[:SHOWN]) + (" …" if len(error.problems) > SHOWN else "")
+        raise PredictionsError(f"{path}: not a table of scores ({problems}). {error.advice}".rstrip()) from None
+    frame = pd.DataFrame(rows, index=pd.Index(lines), columns=pd.Index(header), dtype="str")
     for column in frame:
-        frame[column] = frame[column].mask(frame[column].str.strip().str.lower().isin(_MISSING))
-    for column in frame.columns.difference([*TEXT_COLUMNS, *_NAME_ALIASES]):
-        try:
-            frame[column] = frame[column].astype("float64")
-        except (ValueError, TypeError):
-            continue  # text; `numbers` names the rows where it should not be
+        known = frame[column].str.lower()
+        # An image may be called "NA".
+        frame[column] = frame[column].mask(known == "" if column in _NAMES else known.isin(_MISSING))
+        if column not in TEXT_COLUMNS and column not in _NAMES and column not in text:
+            try:
+                # "1_000" is a number to Python only.
+                frame[column] = frame[column].mask(known.str.contains("_", regex=False), "text").astype("float64")
+            except (ValueError, TypeError):
+                continue  # text; `numbers` names the rows where it should not be
+    return frame
+
+
+def _with_text_names(frame: pd.DataFrame, where: str) -> pd.DataFrame:
+    """Names and ids as text: Parquet holds them in whatever type they were written."""
+    for column in ("image_name", "patient_id", "lesion_id"):
+        if column not in frame or pd.api.types.is_string_dtype(frame[column].dropna()):
+            continue
+        values = frame[column]
+        whole = pd.api.types.is_integer_dtype(values)
+        if not whole and pd.api.types.is_float_dtype(values):
+            whole = bool((values.dropna() % 1 == 0).all())
+            values = values.astype("Int64") if whole else values
+        if not whole and values.notna().any():
+            line = values.first_valid_index()
+            shown: object = values[line]
+            raise PredictionsError(f"{where}: row {line}, column {column}: {shown!r} is neither text nor a number.")
+        frame = frame.assign(**{column: values.astype("str").where(values.notna())})
     return frame
 
 

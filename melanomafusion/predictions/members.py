@@ -53,7 +53,7 @@ def read_members(
         PredictionsError: columns that are not there, values that are no numbers (named by row), or predictions that
             `Predictions.read_csv` would refuse.
     """
-    frame = read_table(path, columns)
+    frame = read_table(path, columns, text=("member", *([member] if member else [])))
     if scores is not None:
         if member is not None:
             raise PredictionsError("scores= picks columns of a wide table, member= the column of a long one. Give one.")
@@ -82,6 +82,8 @@ def _wide(
 ) -> dict[str, Predictions]:
     if isinstance(scores, str) or not scores:
         raise PredictionsError(f"scores is a list of columns, or member name → column. Received: scores={scores!r}")
+    if isinstance(scores, Mapping) and not all(_is_column(columns) for columns in scores.values()):
+        raise PredictionsError(f"Each member has a score column, or several. Received: scores={dict(scores)!r}")
     mapping = dict(scores) if isinstance(scores, Mapping) else {column: column for column in scores}
     chosen = {name: [c] if isinstance(c, str) else list(c) for name, c in mapping.items()}
     if fold is None and "fold" in frame:
@@ -110,3 +112,8 @@ def _wide(
             table["fold"] = frame[fold_of[name]]
         members[name] = from_table(table[values.notna().all(axis=1)], kind, f"{path}, column {'+'.join(names)}")
     return members
+
+
+def _is_column(columns: object) -> bool:
+    several = isinstance(columns, (list, tuple)) and len(columns) > 0 and all(isinstance(c, str) for c in columns)
+    return several or isinstance(columns, str)

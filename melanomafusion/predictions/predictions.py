@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -48,6 +48,11 @@ class Predictions:
         absent = [column for column in ("image_name", "score", *NEEDED[kind]) if column not in frame]
         if absent:
             raise PredictionsError(f"{name}: column {', '.join(absent)} is missing; {kind} predictions need it.")
+        twice = frame.columns[frame.columns.duplicated()]
+        if len(twice):
+            raise PredictionsError(f"{name}: column {', '.join(map(str, twice))} stands twice.")
+        if lines is not None and len(lines) != len(frame):
+            raise PredictionsError(f"{name}: {len(lines)} lines were given for {len(frame)} records.")
         known = [c for c in _ORDER if c in frame]
         frame = frame[known + [c for c in frame if c not in known]]
         frame.index = pd.Index(range(2, len(frame) + 2) if lines is None else lines)
@@ -119,7 +124,9 @@ class Predictions:
     @property
     def grouped_by(self) -> str | None:
         """What the folds kept together, where known; "record" means images of one patient were split."""
-        return str(self._frame["grouped_by"].iloc[0]) if "grouped_by" in self._frame else None
+        if "grouped_by" not in self._frame:
+            return None
+        return " + ".join(map(str, self._frame["grouped_by"].dropna().unique())) or None
 
     @property
     def image_level_split(self) -> bool:
@@ -143,7 +150,12 @@ class Predictions:
         Args:
             scores: (n,) finite numbers, in row order.
             name: of the result; the same without it.
+
+        Raises:
+            PredictionsError: another number of scores.
         """
+        if np.shape(scores) != (len(self),):
+            raise PredictionsError(f"{self.name}: {len(self)} scores are needed. Received: shape {np.shape(scores)}")
         frame = self._frame.drop(columns=[f"score_{label}" for label in self.classes]).assign(score=scores)
         return Predictions(frame, self.kind, name=name or self.name, lines=self._lines)
 
@@ -210,6 +222,11 @@ def from_table(frame: pd.DataFrame, kind: Kind | None, name: str) -> Predictions
         PredictionsError: the kind is not clear, a value is no number, or all scores are one value.
     """
     frame = _from_classes(frame)
+    if "score" not in frame:
+        raise PredictionsError(
+            f"{name}: column score is missing. The file has: {', '.join(map(str, frame.columns))}. Name the column: "
+            'columns={"score": "..."}, or read_members for a table of several members.'
+        )
     if kind is None:
         has = {"fold", "target"} & set(frame)
         if len(has) == 1:
@@ -234,7 +251,7 @@ def _from_classes(frame: pd.DataFrame) -> pd.DataFrame:
         return frame
     frame = frame.assign(score=frame[melanoma[0]])
     if "target" not in frame and "diagnosis" in frame and frame["diagnosis"].notna().all():
-        frame["target"] = (frame["diagnosis"] == str(melanoma[0]).removeprefix("score_")).astype("float64")
+        frame["target"] = frame["diagnosis"].str.lower().isin(("melanoma", "mel")).astype("float64")
     return frame
 
 
@@ -285,16 +302,20 @@ def _problems(frame: pd.DataFrame, needed: tuple[str, ...]) -> list[str]:
         values = pd.to_numeric(frame[column], errors="coerce").astype("float64")
         bad = pd.Series(~np.isfinite(values), index=frame.index)
         problems += _first(
-            bad, lambda line, c=column: f"{c} {frame[c].loc[line]!r} of {names.loc[line]} is not a finite number"
+            bad, lambda line, c=column: f"{c} {_shown(frame[c].loc[line])} of {names.loc[line]} is not a finite number"
         )
     for column in needed:
         values = pd.to_numeric(frame[column], errors="coerce")
-        usable = values.isin((0, 1)) if column == "target" else values.ge(0) & values.mod(1).eq(0)
+        usable = values.isin((0, 1)) if column == "target" else values.between(0, 2**31) & values.mod(1).eq(0)
         problems += _first(
             ~usable.astype(bool),
-            lambda line, c=column: f"{c} {frame[c].loc[line]!r} of {names.loc[line]} cannot be used",
+            lambda line, c=column: f"{c} {_shown(frame[c].loc[line])} of {names.loc[line]} cannot be used",
         )
     return problems
+
+
+def _shown(value: Any) -> str:
+    return repr(value.item() if isinstance(value, np.generic) else value)
 
 
 def _first(bad: pd.Series, text: Callable[..., str]) -> list[str]:

@@ -1,17 +1,25 @@
 """Averages of scores and of ranks: fitted on out-of-fold predictions alone, joined by name, the same in any order."""
 
 import json
+import warnings
 
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import rankdata
+from scipy.special import expit, logit
+from scipy.stats import gmean, pmean, rankdata
 
-from melanomafusion.ensemble.averages import MeanEnsemble, RankMeanEnsemble
+from melanomafusion.ensemble.averages import (
+    GeometricMeanEnsemble,
+    LogitMeanEnsemble,
+    MeanEnsemble,
+    PowerMeanEnsemble,
+    RankMeanEnsemble,
+)
 from melanomafusion.ensemble.scales import rank_scores
-from melanomafusion.errors import PredictionsError
+from melanomafusion.errors import PredictionsError, PredictionsWarning
 from melanomafusion.evaluation.metrics import roc_auc
 from melanomafusion.predictions import Predictions
 
@@ -354,3 +362,189 @@ def test_order_of_members_makes_no_ties(build):
     }
     a, b = (build().cross_val_predict({k: m[k] for k in order}) for order in ("abc", "cab"))
     np.testing.assert_array_equal(a.scores, b.scores)
+
+
+# --- other means of scores --------------------------------------------------------------------------------------------
+
+WITHIN = {
+    "GeometricMeanEnsemble": GeometricMeanEnsemble,
+    "LogitMeanEnsemble": LogitMeanEnsemble,
+    "PowerMeanEnsemble": lambda: PowerMeanEnsemble(-2.0),
+}
+POWERS = st.floats(-60, 60)
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+def rows_of(*rows):
+    """Members a, b, … of which each row gives the scores of all records."""
+    table = np.array(rows, dtype="float64")
+    row = np.arange(table.shape[1])
+    frame = pd.DataFrame({"image_name": [f"i{i}" for i in row], "target": row % 2, "fold": row % 2})
+    return {name: Predictions(frame.assign(score=scores), "oof") for name, scores in zip("abcdef", table, strict=False)}
+
+
+def power_mean(power, *rows):
+    # Predicting asks less than fitting: members may be constant.
+    return PowerMeanEnsemble(power).predict(rows_of(*rows)).scores
+
+
+def hard_rows(seed):
+    """(3, 400) scores: any size, many exactly 0, 1 or equal, some equal but for the last digits."""
+    rng = np.random.default_rng(seed)
+    rows = 10 ** rng.uniform(-20, 0, (3, 400)) * rng.choice([1, 0], (3, 400), p=[0.95, 0.05])
+    rows[:, :100] = rng.random((3, 100))
+    rows[:, 100:200] = rng.choice([0.0, 1.0, 0.5, 1e-300], (3, 100))
+    rows[:, 200:250] = rng.random(50) * (1 - rng.choice([0, 1e-16, 1e-12], (3, 50)))
+    return rows
+
+
+def test_geometric_mean_is_scipys(members):
+    lifted = {name: m.replace_scores(0.05 + 0.9 * m.scores) for name, m in members.items()}
+    wanted = gmean([m.scores for m in lifted.values()], axis=0)
+    np.testing.assert_allclose(GeometricMeanEnsemble().cross_val_predict(lifted).scores, wanted, rtol=1e-13)
+
+
+@pytest.mark.parametrize("power", [-20.0, -1.0, -0.5, 0.0, 0.3, 1.0, 2.0, 3, 25.0])
+def test_power_mean_is_scipys(members, power):
+    lifted = {name: m.replace_scores(0.05 + 0.9 * m.scores) for name, m in members.items()}
+    wanted = pmean([m.scores for m in lifted.values()], power, axis=0)
+    np.testing.assert_allclose(PowerMeanEnsemble(power).cross_val_predict(lifted).scores, wanted, rtol=1e-12)
+
+
+def test_power_mean_squares_without_being_told():
+    assert PowerMeanEnsemble().power == 2.0
+    np.testing.assert_allclose(power_mean(2, [0.3, 0.1], [0.4, 0.7]), np.sqrt([0.125, 0.25]), rtol=1e-15)
+
+
+def test_logit_mean_by_hand():
+    # Odds of 1/4 and 4 have the geometric mean 1; odds of 1/9 and 1 have 1/3.
+    found = LogitMeanEnsemble().cross_val_predict(rows_of([0.2, 0.1], [0.8, 0.5])).scores
+    np.testing.assert_allclose(found, [0.5, 0.25], rtol=1e-14)
+
+
+def test_logit_mean_is_the_mean_of_logits(members):
+    lifted = {name: m.replace_scores(0.05 + 0.9 * m.scores) for name, m in members.items()}
+    wanted = expit(np.mean([logit(m.scores) for m in lifted.values()], axis=0))
+    np.testing.assert_allclose(LogitMeanEnsemble().cross_val_predict(lifted).scores, wanted, rtol=1e-13)
+
+
+@settings(deadline=None, max_examples=5)
+@given(SEEDS)
+def test_power_1_is_the_arithmetic_mean_and_power_0_the_geometric(seed):
+    rows = hard_rows(seed)
+    np.testing.assert_allclose(power_mean(1, *rows), rows.mean(axis=0), rtol=1e-14, atol=2e-15)
+    geometric = GeometricMeanEnsemble().predict(rows_of(*rows)).scores
+    np.testing.assert_allclose(power_mean(0, *rows), geometric, rtol=1e-14)
+    np.testing.assert_allclose(power_mean(1e-6, *rows), geometric, rtol=1e-3)
+    np.testing.assert_allclose(power_mean(-1e-6, *rows), geometric, rtol=1e-3)
+
+
+@settings(deadline=None, max_examples=10)
+@given(SEEDS, POWERS, POWERS)
+def test_power_mean_rises_with_the_power(seed, first, second):
+    low, high = sorted((first, second))
+    rows = hard_rows(seed)
+    # Close to power 0 the root magnifies rounding.
+    assert (power_mean(low, *rows) <= power_mean(high, *rows) * (1 + 1e-6)).all()
+
+
+@settings(deadline=None, max_examples=10)
+@given(SEEDS, st.one_of(POWERS, st.sampled_from([-1e300, -1e6, 1e6, 1e300])))
+def test_every_mean_of_scores_lies_between_its_members(seed, power):
+    rows = hard_rows(seed)
+    members = rows_of(*rows)
+    low, high = rows.min(axis=0), rows.max(axis=0)
+    for ensemble in (MeanEnsemble(), GeometricMeanEnsemble(), LogitMeanEnsemble(), PowerMeanEnsemble(power)):
+        found = ensemble.predict(members).scores
+        assert (found >= low * (1 - 1e-6)).all()
+        assert (found <= high * (1 + 1e-6) + 1.1e-15).all()
+        assert (found <= 1).all()
+
+
+@pytest.mark.parametrize(("power", "wanted"), [(1e6, 0.9), (1e300, 0.9), (-1e6, 1e-9), (-1e300, 1e-9)])
+def test_extreme_powers_come_to_the_highest_and_the_lowest_score(power, wanted):
+    with np.errstate(over="raise", divide="raise", invalid="raise"):
+        found = power_mean(power, [1e-9, 0.9], [0.4, 1e-9], [0.9, 0.3])
+    np.testing.assert_allclose(found, [wanted, wanted], rtol=1e-5)
+
+
+@pytest.mark.parametrize("power", [-700.0, -30.0, 30.0, 700.0])
+def test_large_powers_are_exact_where_a_plain_formula_overflows(power):
+    with np.errstate(over="raise", divide="raise", invalid="raise"):
+        found = power_mean(power, [1e-12, 0.2], [3e-12, 0.3])
+    logs = power * np.log([[1e-12, 0.2], [3e-12, 0.3]])
+    wanted = np.exp((np.logaddexp(*logs) - np.log(2)) / power)
+    np.testing.assert_allclose(found, wanted, rtol=1e-11)
+
+
+@pytest.mark.parametrize("ensemble", WITHIN.values(), ids=WITHIN)
+def test_scores_of_exactly_0_and_1_are_taken(ensemble):
+    found = ensemble().cross_val_predict(rows_of([0.0, 1.0, 0.5], [0.0, 1.0, 0.5])).scores
+    np.testing.assert_allclose(found, [1e-15, 1.0, 0.5], rtol=1e-9)
+
+
+@pytest.mark.parametrize("ensemble", WITHIN.values(), ids=WITHIN)
+@pytest.mark.parametrize(("value", "shown"), [(-0.25, "-0.25"), (1.5, "1.5"), (1 + 1e-9, "1 for i017")])
+def test_scores_outside_0_and_1_are_refused_by_member_record_and_value(ensemble, value, shown, members):
+    scores = members["b"].scores.copy()
+    scores[[17, 40]] = value
+    members["b"] = with_scores(members["b"], scores)
+    with pytest.raises(PredictionsError, match=r"within \[0, 1\]") as error:
+        ensemble().cross_val_predict(members)
+    for words in ("Member b", "i017", shown, "2 such records", type(ensemble()).__name__):
+        assert words in str(error.value)
+    with pytest.raises(PredictionsError, match="Member b"):
+        ensemble().predict({name: Predictions(m.frame, "held_out") for name, m in members.items()})
+
+
+@pytest.mark.parametrize("ensemble", [MeanEnsemble, *WITHIN.values()])
+def test_fitting_a_mean_of_scores_outside_0_and_1_warns(ensemble, members):
+    members["b"] = with_scores(members["b"], members["b"].scores * 3)
+    with pytest.warns(PredictionsWarning, match=r"m1|predictions: .* lie outside \[0, 1\]"):
+        ensemble().fit(members)
+
+
+@pytest.mark.parametrize("within_fold", [False, True])
+def test_rank_mean_takes_scores_outside_0_and_1_in_silence(within_fold, members):
+    ensemble = RankMeanEnsemble(within_fold=within_fold)
+    wanted = ensemble.cross_val_predict(members).scores
+    # Powers of two, so that no two scores become one by rounding.
+    members["b"] = with_scores(members["b"], members["b"].scores * 64 - 16)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        np.testing.assert_array_equal(ensemble.fit(members).cross_val_predict(members).scores, wanted)
+
+
+def test_fitting_a_mean_of_hard_answers_warns(members):
+    members["c"] = with_scores(members["c"], (members["c"].scores > 0.3).astype(float))
+    with pytest.warns(PredictionsWarning, match="exactly 0 or 1"):
+        MeanEnsemble().fit(members)
+
+
+@pytest.mark.parametrize(
+    "ensemble", [MeanEnsemble, RankMeanEnsemble, lambda: RankMeanEnsemble(within_fold=True), *WITHIN.values()]
+)
+@pytest.mark.parametrize("method", ["fit", "cross_val_predict"])
+def test_a_constant_member_is_refused(ensemble, method, members):
+    members["c"] = with_scores(members["c"], 0.25)
+    with pytest.raises(PredictionsError, match=r"constant: 0\.25 in all 90 rows"):
+        getattr(ensemble(), method)(members)
+
+
+@pytest.mark.parametrize("power", [np.nan, np.inf, -np.inf, "2", None, True, [2]])
+def test_a_power_that_is_no_finite_number_is_refused(power):
+    with pytest.raises(PredictionsError, match=r"power is a finite number\. Received: power="):
+        PowerMeanEnsemble(power)
+
+
+@pytest.mark.parametrize("power", [0.1, -3, 7.25])
+def test_the_power_is_kept_in_json(power, members):
+    again = PowerMeanEnsemble.from_json(PowerMeanEnsemble(power).fit(members).to_json())
+    assert again.power == power
+
+
+@pytest.mark.parametrize("build", [MeanEnsemble, lambda: PowerMeanEnsemble(3.0), *WITHIN.values()])
+def test_records_that_have_the_same_scores_of_other_members_tie(build):
+    # 0.1 + 0.2 + 0.3 differs from 0.3 + 0.2 + 0.1 in its last bit.
+    turns = np.array([[0.1, 0.3, 0.2, 0.2], [0.2, 0.2, 0.1, 0.3], [0.3, 0.1, 0.3, 0.1]])
+    assert len(set(build().cross_val_predict(rows_of(*turns)).scores)) == 1

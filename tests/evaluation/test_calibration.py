@@ -54,7 +54,7 @@ def refused(call, *parts):
 GRID = np.linspace(0, 1, 201)
 
 
-# --- each method against another implementation -------------------------------------------------------------------------
+# --- each method against another implementation -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -167,7 +167,7 @@ def test_platt_mends_slope_and_prevalence_temperature_the_slope_alone(seed):
     assert tempered == pytest.approx([0.5])
 
 
-# --- shape --------------------------------------------------------------------------------------------------------------
+# --- shape ------------------------------------------------------------------------------------------------------------
 
 
 @st.composite
@@ -184,8 +184,8 @@ def fitted(draw):
     try:
         return calibrator(method, draw(st.floats(0.01, 0.99))).fit(predictions(targets, np.round(scores, digits)))
     except PredictionsError as error:
-        assert method == "platt"
-        assert "slope" in str(error) or "separate" in str(error)
+        if method != "platt" or not ("slope" in str(error) or "separate" in str(error)):
+            raise
         return Calibrator("temperature").fit(predictions(targets, np.round(scores, digits)))
 
 
@@ -217,7 +217,7 @@ def test_ranks_are_kept(method):
     assert roc_auc(member.targets, model.transform(member.scores)) == roc_auc(member.targets, member.scores)
 
 
-# --- out of fold only ---------------------------------------------------------------------------------------------------
+# --- out of fold only -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("method", CALIBRATIONS)
@@ -296,7 +296,7 @@ def test_scores_per_class_are_not_called_calibrated():
     assert Calibrator().cross_val_predict(member).classes == ()
 
 
-# --- refusals -----------------------------------------------------------------------------------------------------------
+# --- refusals ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("method", CALIBRATIONS)
@@ -420,7 +420,6 @@ def test_what_to_json_did_not_write_is_refused(text):
     refused(lambda: Calibrator.from_json(text))
 
 
-@pytest.mark.xfail(strict=True, reason="from_json takes what no calibrator can be; transform fails or gives nonsense")
 @pytest.mark.parametrize(
     "changes",
     [
@@ -440,7 +439,6 @@ def test_values_that_no_calibrator_has_are_refused(changes):
     refused(lambda: Calibrator.from_json(json.dumps({**PLATT, **changes})))
 
 
-@pytest.mark.xfail(strict=True, reason="transform does not check its scores: 3.0 is taken for 1, NaN stays NaN")
 @pytest.mark.parametrize("value", [3.0, -2.0, np.nan])
 def test_transform_refuses_scores_outside_0_and_1(value):
     model = Calibrator().fit(simulated())

@@ -144,6 +144,15 @@ def test_scores_that_never_vary_have_no_variance_to_divide_by():
     assert (result.clustered_p, result.delong_p) == (0, 0)
 
 
+@pytest.mark.parametrize("way", ["clustered", "delong"])
+def test_a_single_positive_says_nothing_about_the_spread(way):
+    a = Predictions(simulated(8).frame.assign(target=np.arange(len(simulated(8))) == 5).astype({"target": int}), "oof")
+    result = compare(a, worse(a, 1.0), resamples=10)
+    interval, p = getattr(result, way), getattr(result, f"{way}_p")
+    assert not p < 0.05
+    assert not interval.high - interval.low < 0.01
+
+
 def test_p_values_are_level_where_nothing_differs():
     ps = []
     for seed in range(30):

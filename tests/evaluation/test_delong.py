@@ -203,8 +203,6 @@ def test_markers_of_delong():
     assert round(float(difference @ np.linalg.solve(spread, difference)), 4) == 2.5340
 
 
-
-
 @pytest.mark.parametrize("only", [0, 1])
 @pytest.mark.parametrize("clusters", [None, np.arange(4)])
 def test_a_class_of_one_record_has_no_variance(only, clusters):

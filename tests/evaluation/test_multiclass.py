@@ -20,7 +20,9 @@ def scored(draw):
     count = draw(st.integers(1, 25))
     diagnoses = np.array(draw(st.lists(st.sampled_from(used), min_size=count, max_size=count)), dtype=object)
     cell = draw(st.sampled_from([st.integers(0, 3).map(float), st.floats(-5, 5)]))
-    scores = draw(st.lists(st.lists(cell, min_size=len(classes), max_size=len(classes)), min_size=count, max_size=count))
+    scores = draw(
+        st.lists(st.lists(cell, min_size=len(classes), max_size=len(classes)), min_size=count, max_size=count)
+    )
     return diagnoses, np.array(scores), classes
 
 

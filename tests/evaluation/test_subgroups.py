@@ -51,7 +51,7 @@ def columns_of(values, name, wanted=None):
     return list(subgroup_columns(frame, wanted)[name])
 
 
-# --- the figures --------------------------------------------------------------------------------------------------------
+# --- the figures ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["oof", "held_out"])
@@ -86,11 +86,14 @@ def test_the_interval_is_that_of_the_subgroup_alone_with_its_own_patients(seed):
         alone = auc_interval(Predictions(member.frame[sex == value], "oof"), resamples=60, seed=seed)
         assert alone.cluster == "patient"
         row = table.loc[value]
-        assert (row["auc"], row["low"], row["high"]) == pytest.approx((alone.estimate, alone.low, alone.high), abs=1e-12)
+        assert (row["auc"], row["low"], row["high"]) == pytest.approx(
+            (alone.estimate, alone.low, alone.high), abs=1e-12
+        )
 
 
 @pytest.mark.parametrize(
-    ("positives", "negatives", "enough"), [(10, 10, True), (9, 100, False), (100, 9, False), (10, 9, False), (0, 50, False)]
+    ("positives", "negatives", "enough"),
+    [(10, 10, True), (9, 100, False), (100, 9, False), (10, 9, False), (0, 50, False)],
 )
 def test_fewer_than_ten_of_a_class_say_nothing(positives, negatives, enough):
     count = positives + negatives
@@ -119,7 +122,7 @@ def test_youngest_and_smallest_come_first_and_missing_last():
     assert values["image_size"] == ["up to 1024", "1025–2048", "2049–4096", "over 4096", "missing"]
 
 
-# --- who is in which ----------------------------------------------------------------------------------------------------
+# --- who is in which --------------------------------------------------------------------------------------------------
 
 
 def test_age_bands_hold_their_lower_edge():
@@ -135,13 +138,19 @@ def test_ages_that_are_no_ages_are_missing():
 def test_image_sizes_go_by_the_longest_side_and_hold_their_upper_edge():
     width = [1, 1024, 1025, 600, 2048, 2049, 4096, 4097, 10, np.nan, np.nan]
     height = [1, 600, 10, 1025, 2048, 10, 4096, 10, 9000, 500, np.nan]
-    expected = ["up to 1024"] * 2 + ["1025–2048"] * 3 + ["2049–4096"] * 2 + ["over 4096"] * 2 + ["up to 1024", "missing"]
+    expected = (
+        ["up to 1024"] * 2 + ["1025–2048"] * 3 + ["2049–4096"] * 2 + ["over 4096"] * 2 + ["up to 1024", "missing"]
+    )
     assert columns_of({"width": width, "height": height}, "image_size") == expected
 
 
 @pytest.mark.parametrize("empty", [None, np.nan, pd.NA])
 def test_holes_are_a_level_of_their_own(empty):
-    assert columns_of({"sex": pd.Series(["male", empty, "female"], dtype=object)}, "sex") == ["male", "missing", "female"]
+    assert columns_of({"sex": pd.Series(["male", empty, "female"], dtype=object)}, "sex") == [
+        "male",
+        "missing",
+        "female",
+    ]
 
 
 def test_any_column_can_be_named_and_is_text():
@@ -178,7 +187,7 @@ def test_more_than_fifty_values_are_refused():
     refused(lambda: subgroup_columns(pd.DataFrame({"source": range(51)}), None), "'source' has 51 values")
 
 
-# --- joins --------------------------------------------------------------------------------------------------------------
+# --- joins ------------------------------------------------------------------------------------------------------------
 
 
 def test_rows_are_joined_by_name_whatever_their_order():

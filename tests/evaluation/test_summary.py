@@ -79,7 +79,7 @@ def worse(member):
     return Predictions(member.frame.assign(score=expit(noise + member.scores)), member.kind, name="b5.csv")
 
 
-# --- out of fold --------------------------------------------------------------------------------------------------------
+# --- out of fold ------------------------------------------------------------------------------------------------------
 
 
 def test_about_counts_what_was_evaluated(whole):
@@ -208,7 +208,8 @@ def test_it_prints_every_part(whole):
     text = str(whole)
     interval, about = whole.auc["bootstrap"], whole.about
     assert text.splitlines()[0] == (
-        f"b4.csv: oof, {about['records']} records of 60 patients, {about['positives']} positive ({about['prevalence']:.2%})"
+        f"b4.csv: oof, {about['records']} records of 60 patients, {about['positives']} positive "
+        f"({about['prevalence']:.2%})"
     )
     assert f"  AUC {interval}, bootstrap over patients" in text
     for value in whole.ranking.values():
@@ -217,7 +218,9 @@ def test_it_prints_every_part(whole):
         assert f"  {name}: Brier score {row['brier_score']:.4f}, log loss {row['log_loss']:.4f}, " in text
     for threshold in whole.thresholds:
         low, high = threshold.sensitivity[1:]
-        assert f"  {threshold.rule}: score ≥ {threshold.value:.4g}, sensitivity {threshold.sensitivity[0]:.3f} (" in text
+        assert (
+            f"  {threshold.rule}: score ≥ {threshold.value:.4g}, sensitivity {threshold.sensitivity[0]:.3f} (" in text
+        )
         assert f"({low:.3f} to {high:.3f}), specificity {threshold.specificity[0]:.3f} (" in text
     for group in whole.subgroups.itertuples():
         figure = f"AUC {group.auc:.3f} ({group.low:.3f} to {group.high:.3f})" if group.enough else "too few to say"
@@ -259,7 +262,7 @@ def test_a_fold_does_not_choose_its_own_calibration():
     assert all(threshold.cross_fitted for threshold in one.thresholds)
 
 
-# --- what cannot be done is said ----------------------------------------------------------------------------------------
+# --- what cannot be done is said --------------------------------------------------------------------------------------
 
 
 def test_held_out_predictions_choose_and_fit_nothing():
@@ -267,7 +270,9 @@ def test_held_out_predictions_choose_and_fit_nothing():
     assert result.thresholds == ()
     assert result.calibrated is None
     assert list(result.calibration.index) == ["scores as they are"]
-    assert noted(result, "No operating threshold: choose one on out-of-fold", "Not calibrated: calibrators are fitted on")
+    assert noted(
+        result, "No operating threshold: choose one on out-of-fold", "Not calibrated: calibrators are fitted on"
+    )
     assert result.about["folds"] is None
     plain(result)
 
@@ -296,7 +301,9 @@ def test_a_single_fold_cross_fits_nothing():
     assert result.thresholds == ()
     assert result.calibrated is None
     assert list(result.calibration.index) == ["scores as they are"]
-    assert noted(result, "single fold none can be cross-fitted", "Not calibrated: b4.csv: cross-fitting needs at least two")
+    assert noted(
+        result, "single fold none can be cross-fitted", "Not calibrated: b4.csv: cross-fitting needs at least two"
+    )
     assert len(evaluate(predictions(fold=0), threshold=0.5, resamples=5).thresholds) == 1
 
 
@@ -342,7 +349,7 @@ def test_one_class_alone_is_refused(only):
 
 
 def test_test_predictions_are_refused():
-    with pytest.raises(PredictionsError, match="b4.csv: test predictions have no target"):
+    with pytest.raises(PredictionsError, match=r"b4\.csv: test predictions have no target"):
         evaluate(predictions("test"))
 
 
@@ -355,7 +362,6 @@ def test_a_single_positive_of_held_out_predictions_has_figures_without_nan():
     str(result)
 
 
-@pytest.mark.xfail(strict=True, reason="one fold that holds all positives stops the whole evaluation", raises=PredictionsError)
 def test_positives_of_one_fold_alone_are_scored_without_thresholds():
     table = frame()
     table["target"] = np.where(table["fold"] == 1, table["target"], 0)
@@ -381,7 +387,7 @@ def test_image_level_splits_are_noted():
         assert "note: Image-level split" in str(result)
 
 
-# --- data and subgroups -------------------------------------------------------------------------------------------------
+# --- data and subgroups -----------------------------------------------------------------------------------------------
 
 
 def test_without_metadata_there_are_no_subgroups():
@@ -422,13 +428,13 @@ def test_subgroups_may_be_named():
 
 
 def test_data_that_do_not_fit_are_refused():
-    with pytest.raises(PredictionsError, match="1 of .* records of b4.csv are not in the data set, e.g. i000"):
+    with pytest.raises(PredictionsError, match=r"1 of .* records of b4\.csv are not in the data set, e\.g\. i000"):
         evaluate(predictions(), data=metadata().iloc[1:], resamples=5)
     with pytest.raises(PredictionsError, match="The data set has i000 twice"):
         evaluate(predictions(), data=pd.concat([metadata(), metadata().iloc[:1]]), resamples=5)
 
 
-# --- scores per class ---------------------------------------------------------------------------------------------------
+# --- scores per class -------------------------------------------------------------------------------------------------
 
 
 def classes():
@@ -475,7 +481,7 @@ def test_a_true_class_without_scores_is_refused():
         evaluate(predictions(**columns, diagnosis=np.where(diagnosis == "other", "bcc", diagnosis)), resamples=5)
 
 
-# --- against ------------------------------------------------------------------------------------------------------------
+# --- against ----------------------------------------------------------------------------------------------------------
 
 
 def test_predictions_of_other_records_cannot_be_compared():
@@ -493,7 +499,11 @@ def test_a_comparison_with_a_single_positive_is_json_too():
     targets = np.zeros(len(frame()), dtype=int)
     targets[5] = 1
     member = predictions("held_out", target=targets)
-    assert set(plain(evaluate(member, against=worse(member), resamples=5))["against"]["delong"]) == {"interval", "p", "cluster"}
+    assert set(plain(evaluate(member, against=worse(member), resamples=5))["against"]["delong"]) == {
+        "interval",
+        "p",
+        "cluster",
+    }
 
 
 def test_evaluate_is_public_and_warns_of_nothing():

@@ -117,20 +117,17 @@ def test_thresholds_by_hand():
 ADJACENT = [0.1, 0.5, np.nextafter(0.3, 0)]
 
 
-@pytest.mark.xfail(strict=True, reason="halfway between neighbouring floats is rounded to the lower: it is called positive")
 @pytest.mark.parametrize("low", ADJACENT)
 def test_scores_that_differ_in_the_last_bit_are_told_apart(low):
     targets, scores = np.array([0, 1]), np.array([low, np.nextafter(low, 1)])
     assert counts(targets, scores, choose_threshold(targets, scores)) == (1, 0, 0, 1)
 
 
-@pytest.mark.xfail(strict=True, reason="the sum of two scores beyond 0.9e308 is infinite", raises=RuntimeWarning)
 def test_huge_scores_are_told_apart():
     targets, scores = np.array([0, 1, 1]), np.array([1.5e308, 1.7e308, 1.75e308])
     assert counts(targets, scores, choose_threshold(targets, scores)) == (1, 0, 0, 2)
 
 
-@pytest.mark.xfail(strict=True, reason="inf × 0 is NaN, and nothing is called positive", raises=RuntimeWarning)
 def test_an_infinite_cost_is_refused():
     refused(lambda: choose_threshold(np.array([0, 1]), np.array([0.1, 0.2]), "cost", INFINITY), "cost ratio")
 
@@ -153,7 +150,7 @@ def test_shares_lie_between_0_and_1(rule, at):
 
 @pytest.mark.parametrize("at", [0, -1.0, np.nan])
 def test_cost_ratios_lie_above_0(at):
-    refused(lambda: choose_threshold(*DATA, "cost", at), "cost ratio lies above 0", f"at={at!r}")
+    refused(lambda: choose_threshold(*DATA, "cost", at), "cost ratio is a number above 0", f"at={at!r}")
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -172,7 +169,7 @@ def test_one_class_alone_chooses_nothing(targets):
     refused(lambda: choose_threshold(np.array(targets), np.array([0.1, 0.2])), "nothing to rank")
 
 
-# --- chosen by the folds that are not scored ----------------------------------------------------------------------------
+# --- chosen by the folds that are not scored --------------------------------------------------------------------------
 
 
 def predictions(targets, scores, folds=4, kind="oof", seed=0):
@@ -188,7 +185,9 @@ def simulated(seed=0, size=160, digits=2, **options):
     return predictions(targets, np.round(rng.normal(size=size) + targets, digits), **options)
 
 
-@pytest.mark.parametrize("rule", [("youden", None), ("max_f1", None), ("sensitivity", 0.9), ("specificity", 0.9), ("cost", 5.0)])
+@pytest.mark.parametrize(
+    "rule", [("youden", None), ("max_f1", None), ("sensitivity", 0.9), ("specificity", 0.9), ("cost", 5.0)]
+)
 @pytest.mark.parametrize("digits", [1, 9])
 def test_each_fold_is_judged_by_the_threshold_of_the_others(rule, digits):
     member = simulated(1, digits=digits)
@@ -235,7 +234,9 @@ def test_a_single_fold_is_not_cross_fitted_and_says_so():
 def test_folds_that_leave_one_class_choose_nothing(only):
     frame = simulated(size=40).frame
     frame["fold"] = (frame["target"] == only).astype(int)
-    refused(lambda: operating_threshold(Predictions(frame, "oof", name="b4.csv")), "b4.csv: without fold 0", "one class")
+    refused(
+        lambda: operating_threshold(Predictions(frame, "oof", name="b4.csv")), "b4.csv: without fold 0", "one class"
+    )
 
 
 def test_bad_rules_are_refused_before_anything_else():
@@ -257,7 +258,7 @@ def test_rules_are_named_in_words(rule, at, words):
     assert operating_threshold(simulated(), rule, at).rule == words
 
 
-# --- given ones, intervals, JSON ----------------------------------------------------------------------------------------
+# --- given ones, intervals, JSON --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["oof", "held_out"])
@@ -279,7 +280,6 @@ def test_a_given_threshold_is_a_number(value):
     refused(lambda: given_threshold(simulated(), value), "A threshold is a number", f"threshold={value!r}")
 
 
-@pytest.mark.xfail(strict=True, reason="NumPy's numbers other than float64 are not taken for numbers")
 @pytest.mark.parametrize("value", [np.float32(0.5), np.int64(1)])
 def test_a_given_threshold_may_be_a_number_of_numpy(value):
     assert given_threshold(simulated(), value).value == value
@@ -299,7 +299,6 @@ def test_intervals_are_those_of_wilson(cells):
         assert found == pytest.approx((hits / count, expected.low, expected.high), abs=1e-12)
 
 
-@pytest.mark.xfail(strict=True, reason="a share of no records is divided out", raises=RuntimeWarning)
 def test_one_class_alone_has_no_sensitivity_or_specificity():
     result = given_threshold(predictions([1, 1], [0.4, 0.6], kind="held_out"), 0.5)
     assert result.sensitivity[0] == 0.5
@@ -310,7 +309,14 @@ def test_one_class_alone_has_no_sensitivity_or_specificity():
 def test_metrics_are_those_of_the_matrix():
     metrics = OperatingThreshold("given", 0.5, np.array([[6, 2], [1, 3]]), False).metrics
     assert metrics == pytest.approx(
-        {"accuracy": 0.75, "balanced_accuracy": 0.75, "precision": 0.6, "recall": 0.75, "specificity": 0.75, "f1": 2 / 3}
+        {
+            "accuracy": 0.75,
+            "balanced_accuracy": 0.75,
+            "precision": 0.6,
+            "recall": 0.75,
+            "specificity": 0.75,
+            "f1": 2 / 3,
+        }
     )
 
 

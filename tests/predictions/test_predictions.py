@@ -1,4 +1,4 @@
-"""`Predictions`: what may be called out-of-fold, exact files, and joins by image name."""
+"""`Predictions`: what may be called out-of-fold, what goes together, and exact files."""
 
 import numpy as np
 import pandas as pd
@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from melanomafusion.errors import OutputError, PredictionsError
-from melanomafusion.predictions import Predictions, align
+from melanomafusion.predictions import Predictions
 
 NAMES = ["a", "b", "c", "d"]
 
@@ -158,7 +158,7 @@ def test_record_named_like_a_patient_is_not_that_patient():
 # --- files ------------------------------------------------------------------------------------------------------------
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(st.lists(st.floats(0, 1, exclude_min=True), min_size=1, max_size=20, unique=True))
 def test_scores_come_back_from_csv_to_the_last_bit(tmp_path_factory, scores):
     path = tmp_path_factory.mktemp("exact") / "scores.csv"
@@ -180,11 +180,6 @@ def test_parquet_holds_the_same_table(tmp_path):
     member = predictions()
     member.write_parquet(tmp_path / "scores.parquet")
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "scores.parquet"), member.frame, check_dtype=False)
-
-
-def test_names_of_digits_keep_their_zeros(tmp_path):
-    member = read(tmp_path, "image_name,score\n0012,0.5\n012,0.25\n")
-    assert list(member.frame["image_name"]) == ["0012", "012"]
 
 
 def test_file_with_fold_and_target_is_oof(tmp_path):
@@ -212,27 +207,8 @@ def test_file_cannot_be_called_oof_without_folds(tmp_path):
     refused(lambda: read(tmp_path, "image_name,target,score\na,1,0.5\n", "oof"), "column fold is missing")
 
 
-def test_score_that_is_text_is_refused_with_its_row(tmp_path):
-    text = "image_name,score\na,0.5\nb,0.25\nc,oops\nd,0.1\n"
-    refused(lambda: read(tmp_path, text), "row 4", "'oops' is not a number", "scores.csv")
-
-
-def test_score_that_is_missing_is_refused_with_its_row(tmp_path):
-    refused(lambda: read(tmp_path, "image_name,score\na,0.5\nb,\n"), "row 3", "of b")
-
-
 def test_table_without_scores_is_refused(tmp_path):
     refused(lambda: read(tmp_path, "image_name,target,fold\na,0,0\n"), "column score is missing")
-
-
-@pytest.mark.parametrize("text", ["", "image_name,score\na,0.1\nb,0.2,3,4\n"])
-def test_file_that_is_no_table_is_refused(tmp_path, text):
-    refused(lambda: read(tmp_path, text), "not a table of scores", "scores.csv")
-
-
-def test_missing_file_and_folder_are_refused(tmp_path):
-    refused(lambda: Predictions.read_csv(tmp_path / "nowhere.csv"), "There is no file", "nowhere.csv")
-    refused(lambda: Predictions.read_csv(tmp_path), "is a folder")
 
 
 def test_submission_is_image_name_and_target(tmp_path):
@@ -256,98 +232,102 @@ def test_nothing_is_left_where_writing_fails(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["scores.csv"]
 
 
-# --- joins ------------------------------------------------------------------------------------------------------------
+# --- codes of clusters, images of a patient on both sides -------------------------------------------------------------
 
 
-def shuffled(member, seed=0):
-    return Predictions(member.frame.sample(frac=1, random_state=seed), member.kind, name=member.name)
-
-
-def test_join_is_by_name_whatever_the_order_of_rows():
-    a, b = predictions(), predictions(score=[0.5, 0.6, 0.7, 0.8])
-    aligned = align({"a": a, "b": shuffled(b, 1)})
-    assert list(aligned["a"].frame["image_name"]) == list(aligned["b"].frame["image_name"]) == NAMES
-    pd.testing.assert_frame_equal(aligned["b"].frame, b.frame)
-
-
-def test_join_keeps_names_and_kinds():
-    aligned = align({"x": predictions(name="b4"), "y": predictions(name="b5")})
-    assert [(key, member.name, member.kind) for key, member in aligned.items()] == [
-        ("x", "b4", "oof"),
-        ("y", "b5", "oof"),
-    ]
-
-
-@pytest.mark.parametrize("turned", [False, True])
-def test_missing_records_are_refused_counted_and_named(turned):
-    members = {"all": predictions(), "few": Predictions(table().head(2), "oof")}
-    if turned:
-        members = dict(reversed(members.items()))
-    refused(
-        lambda: align(members),
-        "few",
-        "c, row 4, d, row 5",
-        'missing="intersect"',
-        "has 2 that" if turned else "lacks 2 records",
+@st.composite
+def grouped(draw):
+    """A frame of records in patients, some unknown, and the same rows in another order."""
+    count = draw(st.integers(1, 10))
+    frame = pd.DataFrame(
+        {
+            "image_name": draw(st.permutations([f"i{i}" for i in range(count)])),
+            "patient_id": [draw(st.sampled_from(["p", "q", "i1", None])) for _ in range(count)],
+            "target": 0,
+            "fold": [draw(st.integers(0, 2)) for _ in range(count)],
+            "score": 0.5,
+        }
     )
+    return frame, frame.iloc[draw(st.permutations(range(count)))]
 
 
-def test_missing_records_among_test_predictions_are_refused():
-    few = Predictions(table().drop(columns=["fold", "target"]).head(3), "test")
-    refused(
-        lambda: align({"all": predictions("test", fold=None, target=None), "few": few}), "lacks 1 records", "(d, row 5)"
-    )
+@settings(deadline=None, max_examples=25)
+@given(grouped())
+def test_codes_of_clusters_do_not_depend_on_the_order_of_rows(frames):
+    first, second = (Predictions(frame, "oof") for frame in frames)
+    codes = dict(zip(first.image_names, first.clusters[0], strict=True))
+    assert codes == dict(zip(second.image_names, second.clusters[0], strict=True))
+    assert set(codes.values()) == set(range(len(set(codes.values()))))
+    assert first.image_level_split == second.image_level_split
 
 
-def test_other_folds_are_refused_counted_and_named():
-    other = predictions(fold=[0, 1, 1, 1])
-    refused(
-        lambda: align({"a": predictions(), "b": other}),
-        "b was trained on other folds than a",
-        "1 records",
-        "b (1 in row 3 against 0 in row 3)",
-    )
+@settings(deadline=None, max_examples=25)
+@given(grouped())
+def test_clusters_are_the_patients_and_each_unknown_alone(frames):
+    member = Predictions(frames[0], "oof")
+    frame, codes = member.frame, member.clusters[0]
+    names = frame["patient_id"].where(frame["patient_id"].notna(), "alone " + frame["image_name"])
+    for i in range(len(frame)):
+        assert ((codes == codes[i]) == (names == names[i])).all()
 
 
-def test_intersect_keeps_common_records_each_member_with_its_own_folds():
-    other = shuffled(Predictions(table(fold=[3, 4, 3, 3]).tail(3), "oof"))
-    aligned = align({"a": predictions(), "b": other}, missing="intersect")
-    assert list(aligned["a"].frame["image_name"]) == list(aligned["b"].frame["image_name"]) == ["b", "c", "d"]
-    assert list(aligned["a"].frame["fold"]) == [0, 1, 1]
-    assert list(aligned["b"].frame["fold"]) == [4, 3, 3]
+@settings(deadline=None, max_examples=25)
+@given(grouped())
+def test_image_level_split_is_seen_where_a_patient_lies_in_two_folds(frames):
+    member = Predictions(frames[0], "oof")
+    known = member.frame.dropna(subset=["patient_id"])
+    folds = known.groupby("patient_id")["fold"]
+    assert member.image_level_split == bool((folds.min() != folds.max()).any())
+    assert not Predictions(frames[0], "held_out").image_level_split
 
 
-@pytest.mark.parametrize("missing", ["error", "intersect"])
-def test_targets_that_differ_are_refused_always(missing):
-    other = predictions(target=[0, 1, 1, 1])
-    refused(
-        lambda: align({"a": predictions(), "b": other}, missing=missing),
-        "disagree on the target of 1 records",
-        "c (1 in row 4 against 0 in row 4)",
-    )
+@pytest.mark.parametrize(
+    ("grouped_by", "seen"),
+    [
+        ("patient", False),
+        ("record", True),
+        ("patient + record", True),
+        ("record and its exact copies", False),
+        ("patient + record and its exact copies", False),
+    ],
+)
+def test_image_level_split_is_said_by_what_the_folds_were_grouped_by(grouped_by, seen):
+    assert predictions(grouped_by=grouped_by).image_level_split is seen
+    assert predictions("held_out", grouped_by=grouped_by).image_level_split is seen
 
 
-def test_kinds_cannot_be_mixed():
-    members = {"a": predictions(), "b": predictions("held_out")}
-    refused(lambda: align(members), "different kinds", "a oof", "b held_out")
+def test_lesions_in_two_folds_are_no_patients_in_two_folds():
+    assert not predictions(patient_id=None, lesion_id=["l", "m", "m", "n"]).image_level_split
 
 
-def test_nothing_in_common_is_refused():
-    other = predictions(image_name=["w", "x", "y", "z"])
-    refused(lambda: align({"a": predictions(), "b": other}, missing="intersect"), "no record in common")
+def test_any_row_grouped_by_record_makes_an_image_level_split():
+    assert predictions(grouped_by=["patient", "patient", "record", "record"]).image_level_split
 
 
-def test_no_members_are_refused():
-    refused(lambda: align({}), "No members")
+def test_empty_grouped_by_says_nothing():
+    assert predictions(grouped_by=[None] * 4).grouped_by is None
 
 
-def test_unknown_missing_is_refused():
-    refused(lambda: align({"a": predictions()}, missing="drop"), 'missing is "error" or "intersect"', "'drop'")
+# --- what cannot be a table of scores ---------------------------------------------------------------------------------
 
 
-def test_members_are_not_changed_by_a_join():
-    a, b = predictions(), shuffled(predictions())
-    before = a.frame, b.frame
-    align({"a": a, "b": b})
-    pd.testing.assert_frame_equal(a.frame, before[0])
-    pd.testing.assert_frame_equal(b.frame, before[1])
+@pytest.mark.parametrize("fold", [1e19, 1e300])
+def test_folds_too_large_to_be_folds_are_refused(fold):
+    with np.errstate(invalid="ignore"):
+        refused(lambda: predictions(fold=[0, fold, 0, 1]), "row 3", "fold")
+
+
+@pytest.mark.parametrize("scores", [[0.1], [0.1, 0.2, 0.3, np.nan], [0.1, 0.2, np.inf, 0.4]])
+def test_scores_are_replaced_by_finite_ones_only(scores):
+    with pytest.raises((PredictionsError, ValueError)):
+        predictions().replace_scores(np.array(scores))
+
+
+def test_replaced_scores_keep_records_kind_name_and_lines():
+    member = Predictions(table(score_nevus=[0.2] * 4), "oof", name="b4", lines=[9, 8, 7, 6])
+    other = member.replace_scores(np.array([4.0, 3.0, 2.0, 1.0]))
+    assert (other.name, other.kind, other.classes) == ("b4", "oof", ())
+    assert list(other.lines) == [9, 8, 7, 6]
+    assert list(other.scores) == [4.0, 3.0, 2.0, 1.0]
+    assert list(other.image_names) == NAMES
+    assert member.replace_scores(member.scores, name="b5").name == "b5"
