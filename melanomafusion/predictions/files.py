@@ -152,7 +152,7 @@ def _with_text_names(frame: pd.DataFrame, where: str) -> pd.DataFrame:
         if not whole and values.notna().any():
             line = values.first_valid_index()
             shown: object = values[line]
-            raise PredictionsError(f"{where}: row {line}, column {column}: {shown!r} is neither text nor a number.")
+            raise PredictionsError(f"{where}: row {line!s}, column {column}: {shown!r} is neither text nor a number.")
         frame = frame.assign(**{column: values.astype("str").where(values.notna())})
     return frame
 

@@ -568,7 +568,7 @@ def test_a_parquet_without_rows_is_refused(parquet):
     refused(lambda: parquet(frame().head(0)), "scores.parquet", "has no rows")
 
 
-@pytest.mark.parametrize("names", [[1, 2], [1.0, 2.0]]])
+@pytest.mark.parametrize("names", [[1, 2], [1.0, 2.0]])
 def test_names_in_parquet_are_text(parquet, names):
     assert [str(name) for name in parquet(frame(image_name=names)).image_names] == ["1", "2"]
     assert all(isinstance(name, str) for name in parquet(frame(image_name=names)).image_names)
