@@ -117,8 +117,8 @@ class Ensemble(ABC):
         What learns from targets is fitted on the other folds each time, so no record takes part in choosing the weights
         that score it; folds that would split a patient are replaced by patient-grouped ones. Some optimism remains: the
         members' scores of the other folds come from models that saw the records being scored; recipes and members
-        that a person chose by these same scores are not undone either. Means learn nothing from targets and need no
-        nesting.
+        that a person chose by these same scores are not undone either. An interval of these scores takes the weights as
+        given; `nested_interval` counts the search too. Means learn nothing from targets and need no nesting.
 
         Raises:
             PredictionsError: as `fit`.

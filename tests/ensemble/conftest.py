@@ -13,17 +13,14 @@ from melanomafusion.ensemble.stacking import StackingEnsemble
 from melanomafusion.ensemble.weighted import WeightedEnsemble
 from melanomafusion.predictions import Predictions
 
-GREEDY = {"rounds": 12, "bags": 3}
 MEANS = {
     "mean": MeanEnsemble,
     "power": lambda **options: PowerMeanEnsemble(3.0, **options),
     "rank mean within fold": lambda **options: RankMeanEnsemble(within_fold=True, **options),
 }
 LEARNT = {
-    "greedy": lambda **options: WeightedEnsemble(**GREEDY, **options),
-    "greedy, ranks": lambda **options: WeightedEnsemble(scale="rank", **GREEDY, **options),
+    "greedy, ranks": lambda **options: WeightedEnsemble(scale="rank", rounds=12, bags=3, **options),
     "simplex": lambda **options: WeightedEnsemble("simplex", **options),
-    "simplex, ranks within fold": lambda **options: WeightedEnsemble("simplex", scale="rank_within_fold", **options),
     "stacking": StackingEnsemble,
     "stacking, ranks": lambda **options: StackingEnsemble("rank", nonnegative=True, **options),
 }

@@ -428,7 +428,7 @@ def test_logit_mean_is_the_mean_of_logits(members):
     np.testing.assert_allclose(LogitMeanEnsemble().cross_val_predict(lifted).scores, wanted, rtol=1e-13)
 
 
-@settings(deadline=None, max_examples=5)
+@settings(deadline=None, max_examples=3)
 @given(SEEDS)
 def test_power_1_is_the_arithmetic_mean_and_power_0_the_geometric(seed):
     rows = hard_rows(seed)
@@ -439,7 +439,7 @@ def test_power_1_is_the_arithmetic_mean_and_power_0_the_geometric(seed):
     np.testing.assert_allclose(power_mean(-1e-6, *rows), geometric, rtol=1e-3)
 
 
-@settings(deadline=None, max_examples=10)
+@settings(deadline=None, max_examples=6)
 @given(SEEDS, POWERS, POWERS)
 def test_power_mean_rises_with_the_power(seed, first, second):
     low, high = sorted((first, second))
@@ -448,7 +448,7 @@ def test_power_mean_rises_with_the_power(seed, first, second):
     assert (power_mean(low, *rows) <= power_mean(high, *rows) * (1 + 1e-6)).all()
 
 
-@settings(deadline=None, max_examples=10)
+@settings(deadline=None, max_examples=6)
 @given(SEEDS, st.one_of(POWERS, st.sampled_from([-1e300, -1e6, 1e6, 1e300])))
 def test_every_mean_of_scores_lies_between_its_members(seed, power):
     rows = hard_rows(seed)

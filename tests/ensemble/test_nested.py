@@ -88,7 +88,7 @@ def test_own_folds_are_kept_where_they_keep_patients_whole(make):
     np.testing.assert_array_equal(nested_folds(member), member.frame["fold"])
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 6), st.integers(12, 40), st.booleans())
 def test_nested_folds_never_split_a_patient(seed, count, patients, lesions):
     rng = np.random.default_rng(seed)
