@@ -54,7 +54,7 @@ def read_ensemble(path: str | Path) -> Ensemble:
         known = _KINDS[kind]
     except FileNotFoundError:
         raise PredictionsError(f"There is no file {path}.") from None
-    except (ValueError, KeyError, TypeError, OSError) as error:
+    except (ValueError, KeyError, TypeError, OSError, RecursionError) as error:
         raise PredictionsError(f"{path} was not written by the ensemble command: {error}") from None
     try:
         return known.from_json(text)

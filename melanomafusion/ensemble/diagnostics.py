@@ -14,7 +14,7 @@ from ..evaluation.comparison import Comparison, compare
 from ..evaluation.intervals import Interval, auc_interval
 from ..evaluation.metrics import roc_auc
 from ..predictions import Predictions
-from .ensemble import Ensemble, Inputs, Members, aligned_oof
+from .ensemble import Ensemble, Inputs, Members, aligned_oof, known_records
 from .intervals import nested_interval
 from .nested import nested_folds
 from .search import greedy_path
@@ -160,6 +160,9 @@ def _contribution(
 ) -> dict[str, float]:
     """AUC of the ensemble minus AUC of the ensemble without one member, both nested, paired."""
     others = {other: member for other, member in aligned.items() if other != name}
+    if not ensemble.weighs(others):
+        nothing = float("nan")
+        return {"contribution": nothing, "contribution_low": nothing, "contribution_high": nothing}
     without = ensemble.restricted_to(others).cross_val_predict(others)
     lost = compare(oof, without, missing="intersect", resamples=resamples, seed=seed).bootstrap
     return {"contribution": lost.estimate, "contribution_low": lost.low, "contribution_high": lost.high}
@@ -170,7 +173,7 @@ def _curve(
 ) -> pd.DataFrame:
     inputs = ensemble.inputs(aligned)
     assert inputs.targets is not None
-    first = next(iter(aligned.values()))
+    first = known_records(aligned)
     folds = nested_folds(first)
     count = len(inputs.names)
     orders = {
@@ -185,6 +188,8 @@ def _curve(
     rows = []
     for size in _sizes(count):
         steps(f"{size} members")
+        if not all(ensemble.weighs([inputs.names[i] for i in order[:size]]) for order in orders.values()):
+            continue
         scores = ensemble.nested_scores(inputs, folds, chosen(size))
         interval = auc_interval(first.replace_scores(scores), resamples=resamples, seed=seed)
         rows.append(

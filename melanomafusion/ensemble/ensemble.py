@@ -11,11 +11,11 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import pandas as pd
 
-from ..errors import PredictionsError
+from ..errors import MelanomaFusionError, PredictionsError
 from ..predictions import Predictions, align
 from ..predictions.predictions import refuse_constant
 from .nested import nested_folds
-from .scales import SCALES, Scale, rank_among, score_quantiles, to_scale
+from .scales import SCALES, Scale, check_quantiles, rank_among, score_quantiles, to_scale
 
 Members = Mapping[str, Predictions]
 _KEPT = ("image_name", "patient_id", "lesion_id", "target", "fold", "grouped_by")
@@ -29,7 +29,7 @@ class Inputs:
         names: (k,) sorted.
         scores: (k, n).
         targets: (n,) of 0 and 1; None for test records.
-        table: the first member's table, with metadata where known.
+        table: what the members' tables know of the records, with metadata.
         positions: (n,) rows of the table that these records are.
     """
 
@@ -69,6 +69,8 @@ class Ensemble(ABC):
     def __init__(self, *, scale: Scale = "score", missing: str = "error") -> None:
         if scale not in SCALES:
             raise PredictionsError(f"scale is one of {', '.join(SCALES)}. Received: scale={scale!r}")
+        if missing not in ("error", "intersect"):
+            raise PredictionsError(f'missing is "error" or "intersect". Received: missing={missing!r}')
         self.scale: Scale = scale
         self.missing = missing
         self.members: list[str] = []
@@ -127,7 +129,7 @@ class Ensemble(ABC):
         inputs = self.inputs(aligned)
         if not self.needs_fit:
             return combined(aligned, self._combine(inputs), type(self).__name__)
-        folds = nested_folds(next(iter(aligned.values())))
+        folds = nested_folds(known_records(aligned))
         return combined(aligned, self.nested_scores(inputs, folds), type(self).__name__, folds=folds)
 
     def fit_predict(self, members: Members) -> Predictions:
@@ -135,6 +137,10 @@ class Ensemble(ABC):
         self.fit(members)
         aligned = aligned_oof(members, self.missing)
         return combined(aligned, self._combine(self.inputs(aligned)), type(self).__name__)
+
+    def weighs(self, names: Collection[str]) -> bool:
+        """Whether these members alone make an ensemble; not where given weights leave them nothing."""
+        return len(names) > 0
 
     def restricted_to(self, names: Collection[str]) -> Self:
         """An unfitted ensemble of the same settings for some of the members."""
@@ -165,16 +171,30 @@ class Ensemble(ABC):
             PredictionsError: not such a text.
         """
         try:
-            content = json.loads(text)
-            if content["format"] != 1 or content["kind"] != cls.__name__:
+            content = json.loads(text, parse_constant=_refuse, parse_float=_finite)
+            if type(content["format"]) is not int or content["format"] != 1 or content["kind"] != cls.__name__:
                 raise KeyError(f"{content['kind']} of format {content['format']}")
             ensemble = cls._from_parameters(content)
-            ensemble.members = [str(name) for name in content["members"]]
+            names = content["members"]
+            if not isinstance(names, list) or len({str(name) for name in names}) < len(names):
+                raise ValueError(f"members must be a list of names, each once: {names!r}")
+            ensemble.members = [str(name) for name in names]
             ensemble.quantiles = {n: [float(v) for v in q] for n, q in content.get("quantiles", {}).items()}
-            if ensemble.scale != "score" and set(ensemble.quantiles) != set(ensemble.members):
-                raise KeyError("quantiles of every member")
+            if ensemble.scale != "score":
+                if set(ensemble.quantiles) != set(ensemble.members):
+                    raise KeyError("quantiles of every member")
+                for quantiles in ensemble.quantiles.values():
+                    check_quantiles(quantiles)
             ensemble._restore(content)
-        except (ValueError, KeyError, TypeError, AttributeError, PredictionsError) as error:
+        except (
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            OverflowError,
+            RecursionError,
+            MelanomaFusionError,
+        ) as error:
             raise PredictionsError(f"Not a {cls.__name__} written by to_json: {error}") from None
         return ensemble
 
@@ -245,10 +265,26 @@ def aligned_oof(members: Members, missing: str) -> dict[str, Predictions]:
 def as_inputs(aligned: dict[str, Predictions]) -> Inputs:
     """Members in the order of their names."""
     names = tuple(sorted(aligned))
-    first = next(iter(aligned.values()))
+    first = known_records(aligned)
     scores = np.stack([aligned[name].scores for name in names])
     targets = None if first.kind == "test" else first.targets
     return Inputs(names, scores, targets, first.frame, np.arange(len(first)))
+
+
+def known_records(aligned: dict[str, Predictions]) -> Predictions:
+    """The member whose name comes first, with what only other members know of the records (patients, metadata).
+
+    So neither the order in which members are given nor a member without patients decides how folds are made.
+    """
+    first, *others = (aligned[name] for name in sorted(aligned))
+    frame = first.frame
+    for other in others:
+        table = other.frame
+        for column in table:
+            own = str(column).startswith(("score", "fold")) or column == "grouped_by"
+            if not own and (column not in frame or frame[column].isna().all()):
+                frame[column] = table[column]
+    return Predictions(frame, first.kind, name=first.name, lines=first.lines)
 
 
 def combined(
@@ -263,8 +299,10 @@ def combined(
         folds: (n,) that it was nested in; the members' own without it.
     """
     first, *others = aligned.values()
-    keep = [c for c in _KEPT if c in first.frame]
-    frame = first.frame[keep].assign(score=scores)
+    known = known_records(aligned).frame
+    frame = known[[c for c in _KEPT if c in known]].assign(score=scores)
+    if "fold" in first.frame:
+        frame["fold"] = first.frame["fold"]
     if "fold" in frame and any((member.frame["fold"] != frame["fold"]).any() for member in others):
         own = {f"fold_{member_name}": member.frame["fold"] for member_name, member in aligned.items()}
         frame = frame.assign(**own)
@@ -275,3 +313,12 @@ def combined(
         words = [word for member in aligned.values() for word in (member.grouped_by or "").split(" + ") if word]
         frame["grouped_by"] = " + ".join(dict.fromkeys(words))
     return Predictions(frame, first.kind, name=name, lines=first.lines)
+
+
+def _refuse(text: str) -> float:
+    raise ValueError(f"{text} is not a finite number")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    return value if np.isfinite(value) else _refuse(text)

@@ -13,7 +13,7 @@ from ..data.folds import deal_groups
 from ..errors import PredictionsError
 from ..evaluation.intervals import Interval
 from ..evaluation.metrics import roc_auc
-from .ensemble import Ensemble, Members, aligned_oof
+from .ensemble import Ensemble, Members, aligned_oof, known_records
 from .nested import nested_folds
 
 
@@ -54,10 +54,11 @@ def nested_interval(
     aligned = aligned_oof(members, ensemble.missing)
     if against is not None and against not in aligned:
         raise PredictionsError(f"There is no member {against!r}; there are {', '.join(aligned)}.")
-    first = next(iter(aligned.values()))
+    first = known_records(aligned)
     inputs = ensemble.inputs(aligned)
     folds = nested_folds(first)
     codes, word = first.clusters
+    groups = min(groups, int(codes.max()) + 1)
     group_of = _groups(codes, first.targets, groups, seed)
     alone = None if against is None else inputs.scores[inputs.names.index(against)]
 

@@ -45,6 +45,16 @@ def score_quantiles(scores: np.ndarray) -> list[float]:
     return [float(value) for value in np.quantile(scores, np.linspace(0.0, 1.0, _QUANTILES))]
 
 
+def check_quantiles(quantiles: list[float]) -> None:
+    """Refuse what `score_quantiles` could not have given.
+
+    Raises:
+        ValueError: another number of quantiles, or they do not rise.
+    """
+    if len(quantiles) != _QUANTILES or quantiles != sorted(quantiles):
+        raise ValueError(f"{_QUANTILES} rising quantiles are needed; there are {len(quantiles)}")
+
+
 def rank_among(quantiles: list[float], scores: np.ndarray) -> np.ndarray:
     """Rank in [0, 1] that new scores would have among a member's out-of-fold scores.
 

@@ -11,6 +11,7 @@ from ..errors import PredictionsError
 from .auc_screen import TIE, AucScreen
 from .objectives import OBJECTIVES, Objective
 
+_LARGEST = 1e30  # sums of such scores still lie within float32
 _STEPS = (0.5, 0.25, 0.1, 0.05, 0.02, 0.01)
 
 
@@ -60,7 +61,8 @@ def greedy_path(
     References:
         Caruana, Niculescu-Mizil, Crew and Ksikes 2004, doi:10.1145/1015330.1015432
     """
-    screen = AucScreen(scores, targets) if objective == "auc" and scores.min() >= 0 else None
+    inside = scores.min() >= 0 and scores.max() < _LARGEST
+    screen = AucScreen(scores, targets) if objective == "auc" and inside else None
     total = np.zeros(scores.shape[1])
     picks: list[int] = []
     values: list[float] = []

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from ..data.dataset import Dataset
 
 StackingScale = Literal["logit", "rank", "rank_within_fold"]
-_EPSILON = 1e-7  # a score of exactly 0 or 1 would drown all others
+# A score of exactly 0 or 1 would drown all others; a new record can have the rank 0 or 1, fitted ones cannot.
+_EPSILON = {"logit": 1e-7, "rank": 1e-5, "rank_within_fold": 1e-5}
 
 
 class StackingEnsemble(Ensemble):
@@ -94,6 +95,8 @@ class StackingEnsemble(Ensemble):
         return super().cross_val_predict(with_metadata(members, data))
 
     def _learn(self, inputs: Inputs) -> None:
+        # Sums of floats depend on their order: records by name, so that shuffled rows give the same coefficients.
+        inputs = inputs.rows(np.argsort(inputs.frame["image_name"].to_numpy(dtype=str), kind="stable"))
         assert inputs.targets is not None
         columns = self._columns(inputs)
         self._centre = {
@@ -112,7 +115,7 @@ class StackingEnsemble(Ensemble):
     def _combine(self, inputs: Inputs) -> np.ndarray:
         design, names = self._design(inputs, self._columns(inputs))
         weights = np.array([self.coefficients[name] for name in names])
-        return np.asarray(expit(self.intercept + design @ weights))
+        return np.asarray(expit(self.intercept + (design * weights).sum(axis=1)))
 
     def _move_to_prevalence(self, prevalence: float) -> None:
         self.intercept += float(logit(prevalence) - logit(self._prevalence))
@@ -126,7 +129,8 @@ class StackingEnsemble(Ensemble):
                     f"Logits take scores within [0, 1]; member {name} has {scores.min():g} to {scores.max():g}. "
                     'Use on="rank".'
                 )
-        return np.asarray(logit(np.clip(inputs.scores, _EPSILON, 1 - _EPSILON)))
+        epsilon = _EPSILON[self.on]
+        return np.asarray(logit(np.clip(inputs.scores, epsilon, 1 - epsilon)))
 
     def _design(self, inputs: Inputs, columns: np.ndarray) -> tuple[np.ndarray, list[str]]:
         parts = [
@@ -168,10 +172,14 @@ class StackingEnsemble(Ensemble):
         self.coefficients = {str(name): float(value) for name, value in content["coefficients"].items()}
         self._centre = {str(name): (float(m), float(s)) for name, (m, s) in content["centre"].items()}
         self._prevalence = float(content["prevalence"])
-        if content["encoder"] is not None:
-            self._encoder = MetadataEncoder.from_json(content["encoder"])
-        if set(self._centre) != set(self.members):
-            raise KeyError("coefficients of every member")
+        names, encoder = list(self.members), content["encoder"]
+        if self.features and names:
+            self._encoder = MetadataEncoder.from_json(encoder)
+            names += [f"metadata {name}" for name in self._encoder.feature_names]
+        if set(self._centre) != set(self.members) or set(self.coefficients) != set(names):
+            raise KeyError("coefficients of every member and metadata column")
+        if any(deviation <= 0 for _, deviation in self._centre.values()) or not 0 < self._prevalence < 1:
+            raise ValueError("deviations lie above 0, the prevalence within (0, 1)")
 
 
 def fit_ridge_logistic(

@@ -57,6 +57,8 @@ class WeightedEnsemble(Ensemble):
         if search not in ("greedy", "simplex"):
             raise PredictionsError(f'search is "greedy" or "simplex". Received: search={search!r}')
         check_search(rounds, bags, max_members, objective)
+        if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+            raise PredictionsError(f"seed is a whole number of at least 0. Received: seed={seed!r}")
         if objective == "log_loss" and scale != "score":
             raise PredictionsError("log_loss scores probabilities; ranks are none. Use scale='score'.")
         self.search: Search = search
@@ -76,8 +78,11 @@ class WeightedEnsemble(Ensemble):
         Raises:
             PredictionsError: no weights, negative or infinite ones, or all 0.
         """
-        values = np.array([float(value) for value in weights.values()])
-        if not len(values) or not np.isfinite(values).all() or (values < 0).any() or not values.sum() > 0:
+        try:
+            values = np.array([float(value) for value in weights.values()])
+        except (TypeError, ValueError, OverflowError):
+            values = np.array([np.nan])
+        if not len(values) or not np.isfinite(values).all() or (values < 0).any() or not 0 < values.sum() < np.inf:
             raise PredictionsError(f"Weights are numbers ≥ 0, not all 0. Received: {dict(weights)}")
         ensemble = cls(missing=missing)
         ensemble._given = True
@@ -86,6 +91,10 @@ class WeightedEnsemble(Ensemble):
         total = 1.0 if abs(values.sum() - 1.0) < 1e-9 else float(values.sum())
         ensemble.weights = {name: float(value) / total for name, value in weights.items()}
         return ensemble
+
+    def weighs(self, names: Collection[str]) -> bool:
+        """Whether these members alone make an ensemble; not where given weights leave them nothing."""
+        return sum(self.weights[name] for name in names) > 0 if self._given else super().weighs(names)
 
     def restricted_to(self, names: Collection[str]) -> Self:
         """As for other ensembles; given weights are kept, divided by their new sum."""
@@ -127,7 +136,8 @@ class WeightedEnsemble(Ensemble):
         if set(inputs.names) != set(self.weights):
             raise PredictionsError(f"Weights are for {list(self.weights)}. Received members: {list(inputs.names)}")
         weights = np.array([self.weights[name] for name in inputs.names])
-        return np.asarray(weights @ inputs.scores)
+        # Member by member, so that records with equal scores stay equal wherever they stand.
+        return np.asarray((weights[:, None] * inputs.scores).sum(axis=0))
 
     def _parameters(self) -> dict[str, Any]:
         return {

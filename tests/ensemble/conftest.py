@@ -56,6 +56,9 @@ def pytest_generate_tests(metafunc):
             metafunc.parametrize(argument, list(kinds.values()), ids=list(kinds))
     if "some_kind" in metafunc.fixturenames:
         metafunc.parametrize("some_kind", [KINDS[name] for name in SOME], ids=SOME)
+    if "free_kind" in metafunc.fixturenames:  # without given weights, which name their members
+        free = [name for name in SOME if "given" not in name]
+        metafunc.parametrize("free_kind", [KINDS[name] for name in free], ids=free)
     if "rank_kind" in metafunc.fixturenames:
         metafunc.parametrize("rank_kind", [KINDS[name] for name in RANKED], ids=RANKED)
 

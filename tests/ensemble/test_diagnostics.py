@@ -251,7 +251,6 @@ def test_given_weights_are_diagnosed(trio):
     assert found.fitted_auc == auc(found.oof)
 
 
-@pytest.mark.xfail(strict=True, raises=PredictionsError, reason="the members that are left weigh nothing together")
 def test_given_weights_of_0_are_diagnosed(trio):
     found = look(WeightedEnsemble.from_weights({"a": 1.0, "b": 0.0, "c": 0.0}), trio)
     assert found.members.loc["b", "contribution"] == 0

@@ -177,7 +177,6 @@ def test_no_patient_is_on_both_sides_whatever_folds_each_member_has(record, trio
             assert not set(learnt["patient_id"]) & set(scored["patient_id"])
 
 
-@pytest.mark.xfail(strict=True, reason="only the member given first is asked for patients")
 def test_no_patient_is_on_both_sides_where_the_first_member_does_not_know_them(record, trio):
     patient = trio["a"].frame.set_index("image_name")["patient_id"]
     bare = trio["a"].frame.drop(columns="patient_id").assign(fold=np.arange(241) % 3)

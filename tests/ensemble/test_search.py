@@ -246,7 +246,6 @@ def test_screen_looks_at_the_candidates_alone():
             assert screen.best(np.array(candidates)) == (best, exact[best])
 
 
-@pytest.mark.xfail(strict=True, raises=RuntimeWarning, reason="float32 ends at 3e38")
 def test_scores_beyond_float32_are_searched_too():
     scores, targets = data(0)
     wanted = greedy_path(scores, targets, rounds=5)
