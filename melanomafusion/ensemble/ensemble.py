@@ -277,14 +277,14 @@ def known_records(aligned: dict[str, Predictions]) -> Predictions:
     So neither the order in which members are given nor a member without patients decides how folds are made.
     """
     first, *others = (aligned[name] for name in sorted(aligned))
-    frame = first.frame
+    frame, more = first.frame, False
     for other in others:
         table = other.frame
         for column in table:
             own = str(column).startswith(("score", "fold")) or column == "grouped_by"
             if not own and (column not in frame or frame[column].isna().all()):
-                frame[column] = table[column]
-    return Predictions(frame, first.kind, name=first.name, lines=first.lines)
+                frame[column], more = table[column], True
+    return Predictions(frame, first.kind, name=first.name, lines=first.lines) if more else first
 
 
 def combined(

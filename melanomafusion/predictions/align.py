@@ -52,15 +52,7 @@ def align(members: Mapping[str, Predictions], *, missing: str = "error") -> dict
         problems += [*folds, 'missing="intersect" joins them, each with its own folds.']
     if problems:
         raise PredictionsError("\n".join(problems))
-    return {
-        name: Predictions(
-            member.frame.iloc[positions[name]],
-            member.kind,
-            name=member.name,
-            lines=member.lines[positions[name]].tolist(),
-        )
-        for name, member in members.items()
-    }
+    return {name: member.take(positions[name]) for name, member in members.items()}
 
 
 def _other_records(

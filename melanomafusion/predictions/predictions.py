@@ -156,8 +156,29 @@ class Predictions:
         """
         if np.shape(scores) != (len(self),):
             raise PredictionsError(f"{self.name}: {len(self)} scores are needed. Received: shape {np.shape(scores)}")
+        scores = np.asarray(scores, dtype="float64")
+        if not np.isfinite(scores).all():
+            row = int(np.argmin(np.isfinite(scores)))
+            raise PredictionsError(
+                f"{self.name}: score {scores[row]} of {self.image_names[row]} is not a finite number"
+            )
         frame = self._frame.drop(columns=[f"score_{label}" for label in self.classes]).assign(score=scores)
-        return Predictions(frame, self.kind, name=name or self.name, lines=self._lines)
+        return self._checked(frame, self._lines, name or self.name)
+
+    def take(self, positions: np.ndarray) -> Predictions:
+        """Some of the records, in the order given.
+
+        Args:
+            positions: (m,) row numbers from 0, each at most once.
+        """
+        frame = self._frame.take(positions).reset_index(drop=True)
+        return self._checked(frame, self._lines[positions], self.name)
+
+    def _checked(self, frame: pd.DataFrame, lines: np.ndarray, name: str) -> Predictions:
+        """Predictions of records that were checked already: nothing is looked at again."""
+        result = object.__new__(Predictions)
+        result._frame, result._lines, result.kind, result.name = frame, lines, self.kind, name
+        return result
 
     def write_csv(self, path: str | Path) -> None:
         """Write all columns as CSV, whole or not at all; scores keep all their digits."""
