@@ -28,9 +28,10 @@ def check_binary(
         raise PredictionsError(f"As many targets as scores, at least one. Received: {len(targets)} and {len(scores)}")
     if not np.isfinite(scores).all():
         raise PredictionsError(f"Score of row {int(np.flatnonzero(~np.isfinite(scores))[0])} is not finite.")
-    if not ((targets == 0) | (targets == 1)).all():
+    positives = np.count_nonzero(targets == 1)
+    if positives + np.count_nonzero(targets == 0) != len(targets):
         raise PredictionsError("Targets must be 0 or 1.")
-    if both_classes and (targets.min() == targets.max()):
+    if both_classes and positives in (0, len(targets)):
         raise PredictionsError(f"All {len(targets)} targets are {int(targets[0])}: nothing to rank.")
     return targets, scores
 

@@ -10,7 +10,7 @@ from .checks import check_binary, check_share
 def roc_auc(targets: np.ndarray, scores: np.ndarray) -> float:
     """Exact area under the ROC curve: the share of (positive, negative) pairs ranked rightly, ties half.
 
-    Sorts the negatives alone and looks the positives up, which is fast where positives are rare.
+    Sorts once and looks only the rarer class up, which is fast where positives are rare.
 
     Args:
         targets: (n,) of 0 and 1.
@@ -20,18 +20,26 @@ def roc_auc(targets: np.ndarray, scores: np.ndarray) -> float:
         PredictionsError: lengths differ, scores are not finite, or one class is absent.
     """
     targets, scores = check_binary(targets, scores)
-    positive = targets == 1
-    return pair_auc(scores[positive], scores[~positive])
+    positives = np.flatnonzero(targets == 1)
+    rare = positives if 2 * len(positives) <= len(targets) else np.flatnonzero(targets == 0)
+    few, count = scores[rare], len(targets) - len(rare)
+    # Among themselves the few are below or level with each other len(few)² times, whatever their order.
+    twice = _twice_below(few, np.sort(scores)) - len(few) ** 2
+    share = twice / (2 * len(few) * count)
+    return share if rare is positives else 1.0 - share
 
 
 def pair_auc(positives: np.ndarray, negatives: np.ndarray) -> float:
     """`roc_auc` of scores that are split already; nothing is checked."""
-    few, many = (positives, negatives) if len(positives) <= len(negatives) else (negatives, positives)
-    # Sorted needles are found faster than shuffled ones.
-    few, many = np.sort(few), np.sort(many)
-    below = np.searchsorted(many, few, side="left").sum() + np.searchsorted(many, few, side="right").sum()
-    wins = below / (2.0 * len(few) * len(many))
-    return float(wins if few.size == positives.size and len(positives) <= len(negatives) else 1.0 - wins)
+    if len(positives) <= len(negatives):
+        return _twice_below(positives, np.sort(negatives)) / (2 * len(positives) * len(negatives))
+    return 1.0 - _twice_below(negatives, np.sort(positives)) / (2 * len(positives) * len(negatives))
+
+
+def _twice_below(few: np.ndarray, ordered: np.ndarray) -> int:
+    """Over all of `few`: twice the count of `ordered` below each, and once of those level with it."""
+    few = np.sort(few)  # sorted needles are found faster than shuffled ones
+    return int(ordered.searchsorted(few, side="left").sum() + ordered.searchsorted(few, side="right").sum())
 
 
 def partial_auc(targets: np.ndarray, scores: np.ndarray, min_sensitivity: float = 0.8) -> float:
