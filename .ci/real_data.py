@@ -114,6 +114,8 @@ def real_scores(oof_folder):
         assert round(found, 4) == expected, f"{name}: {found}, published {expected}"
     print(f"three real runs: all {len(known)} published AUCs hold")
     intersect = {"missing": "intersect"}
+    plain = mf.diagnose(mf.RankMeanEnsemble(**intersect), members, parts=False)
+    print(f"  best member {plain.best} {mf.auc_interval(common['cp1'])}; rank mean of all {plain.auc}, {plain.gain}")
     fitted = {
         "weighted, greedy": mf.WeightedEnsemble(**intersect),
         "weighted, greedy, ranks": mf.WeightedEnsemble(scale="rank", **intersect),

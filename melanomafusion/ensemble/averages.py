@@ -8,8 +8,9 @@ import numpy as np
 from scipy.special import expit, logit
 
 from ..errors import PredictionsError
-from ..predictions.predictions import warn_of_scale
-from .ensemble import Ensemble, Inputs, Members
+from ..predictions.doubts import warn_of_scale
+from .ensemble import Ensemble
+from .inputs import Inputs, Members
 
 EPSILON = 1e-15  # scores of exactly 0 and 1 have no logarithm
 

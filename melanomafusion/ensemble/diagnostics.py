@@ -14,7 +14,8 @@ from ..evaluation.comparison import Comparison, compare
 from ..evaluation.intervals import Interval, auc_interval
 from ..evaluation.metrics import roc_auc
 from ..predictions import Predictions
-from .ensemble import Ensemble, Inputs, Members, aligned_oof, known_records
+from .ensemble import Ensemble
+from .inputs import Inputs, Members, aligned_oof, known_records
 from .intervals import nested_interval
 from .nested import nested_folds
 from .search import greedy_path

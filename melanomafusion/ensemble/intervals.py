@@ -13,7 +13,8 @@ from ..data.folds import deal_groups
 from ..errors import PredictionsError
 from ..evaluation.intervals import Interval
 from ..evaluation.metrics import roc_auc
-from .ensemble import Ensemble, Members, aligned_oof, known_records
+from .ensemble import Ensemble
+from .inputs import Members, aligned_oof, known_records
 from .nested import nested_folds
 
 

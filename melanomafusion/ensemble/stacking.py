@@ -14,7 +14,8 @@ from ..data.metadata import MetadataEncoder
 from ..errors import PredictionsError
 from ..evaluation.subgroups import join_columns
 from ..predictions import Predictions
-from .ensemble import Ensemble, Inputs, Members
+from .ensemble import Ensemble
+from .inputs import Inputs, Members
 
 if TYPE_CHECKING:
     from ..data.dataset import Dataset

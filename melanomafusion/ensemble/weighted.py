@@ -8,7 +8,8 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from ..errors import PredictionsError
-from .ensemble import Ensemble, Inputs
+from .ensemble import Ensemble
+from .inputs import Inputs
 from .objectives import Objective
 from .scales import Scale
 from .search import bagged_greedy, check_search, simplex_weights

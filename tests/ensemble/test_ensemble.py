@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from melanomafusion.ensemble.averages import MeanEnsemble, RankMeanEnsemble
-from melanomafusion.ensemble.ensemble import as_inputs
+from melanomafusion.ensemble.inputs import as_inputs
 from melanomafusion.ensemble.scales import rank_scores
 from melanomafusion.ensemble.stacking import StackingEnsemble
 from melanomafusion.ensemble.weighted import WeightedEnsemble
