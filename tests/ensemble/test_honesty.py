@@ -24,14 +24,14 @@ def found(honesty, kind, cohorts):
 
 
 def test_noise_scores_one_half_in_nested_folds_and_more_on_itself(honesty):
-    jackknife, plain, fitted = found(honesty, "stacking", 24).values()
-    assert jackknife[0] >= 0.85  # share of intervals that hold 0.5
+    jackknife, plain, fitted = found(honesty, "stacking", 12).values()
+    assert jackknife[0] >= 10 / 12  # share of intervals that hold 0.5
     assert abs(plain[1] - 0.5) < 0.04  # mean AUC
     assert fitted[1] > 0.56
     assert fitted[0] < 0.5 < jackknife[0]
 
 
 def test_searched_weights_are_scored_honestly_too(honesty):
-    jackknife, plain, fitted = found(honesty, "weighted, greedy", 6).values()
-    assert jackknife[0] >= 5 / 6
+    jackknife, plain, fitted = found(honesty, "weighted, greedy", 3).values()
+    assert jackknife[0] >= 2 / 3
     assert fitted[1] > plain[1] + 0.02
