@@ -17,6 +17,7 @@ from .files import SHOWN, numbers, read_table
 Kind = Literal["oof", "held_out", "test"]
 KINDS: tuple[Kind, ...] = ("oof", "held_out", "test")
 NEEDED = {"oof": ("target", "fold"), "held_out": ("target",), "test": ()}
+_EXPECTED = {"target": "0 or 1", "fold": "a whole number from 0"}
 _ORDER = ("image_name", "patient_id", "lesion_id", "target", "diagnosis", "fold", "grouped_by", "score")
 
 
@@ -293,7 +294,7 @@ def _problems(frame: pd.DataFrame, needed: tuple[str, ...]) -> list[str]:
         usable = values.isin((0, 1)) if column == "target" else values.between(0, 2**31) & values.mod(1).eq(0)
         problems += _first(
             ~usable.astype(bool),
-            lambda line, c=column: f"{c} {_shown(frame[c].loc[line])} of {names.loc[line]} cannot be used",
+            lambda line, c=column: f"{c} {_shown(frame[c].loc[line])} of {names.loc[line]} is not {_EXPECTED[c]}",
         )
     return problems
 
