@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
@@ -88,24 +86,6 @@ class RunProgress:
                 highlight=False,
             )
             self.last = None
-
-
-@contextmanager
-def progress_bar(console: Console, label: str) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """A bar for events with "done" and "total", such as those of `diagnose`; silent where nobody looks."""
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    ) as progress:
-        bar = progress.add_task(label, total=None)
-        yield lambda event: progress.update(
-            bar, description=f"{label}: {event['what']}", completed=event["done"], total=event["total"]
-        )
 
 
 def _figure(value: float | None) -> str:

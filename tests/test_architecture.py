@@ -12,7 +12,7 @@ import melanomafusion
 ROOT = Path(melanomafusion.__file__).parent
 FLOORS = [
     {"errors", "notice"},
-    {"atomic", "csv_rows"},
+    {"atomic", "csv_rows", "progress"},
     {"predictions", "data", "models", "recipes", "execution", "data_manifests"},
     {"images", "evaluation", "testing"},
     {"ensemble"},

@@ -141,9 +141,10 @@ def _fit(
     as_json: bool,
 ) -> None:
     from ..atomic import make_folder, write_json
-    from ..console import print_diagnosis, progress_bar
+    from ..console import print_diagnosis
     from ..ensemble.diagnostics import diagnose
     from ..ensemble.files import write_diagnosis
+    from ..progress import progress_bar
 
     screen = Console(stderr=True, highlight=False) if as_json else console
     with progress_bar(screen, "diagnosis" if diagnostics else "fit") as on_event:

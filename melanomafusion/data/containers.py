@@ -1,7 +1,7 @@
 """Images that lie in files of their own, in prepared shards or in TFRecords: one way to their bytes.
 
-The `path` of a record is the path of a file, or `container#row` for row `row` (from 0) of a Parquet shard or a TFRecord.
-A container is scanned once per process for where its images begin; after that an image is one read, so memory does not
+The `path` of a record is the path of a file, or `container#row` for a row (from 0) of a Parquet shard or a TFRecord. A
+container is scanned once per process for where its images begin; after that an image is one read, so memory does not
 grow with the data and the order of reading does not matter.
 """
 
@@ -84,7 +84,7 @@ def _offsets(container: str, size: int, modified: int) -> np.ndarray:
         return _parquet_offsets(container)
     from .tfrecord import image_offsets
 
-    return image_offsets(container)
+    return np.asarray(image_offsets(container))
 
 
 def _parquet_offsets(container: str) -> np.ndarray:
@@ -92,7 +92,8 @@ def _parquet_offsets(container: str) -> np.ndarray:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    found, position = [], 0
+    found: list[tuple[int, int]] = []
+    position = 0
     try:
         file = pq.ParquetFile(container)
         with open(container, "rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:

@@ -1,4 +1,4 @@
-"""Run tasks one after another on this machine, each in a fresh Python process.
+"""Run tasks on this machine, one after another or side by side, each in a fresh Python process.
 
 A process per fold: Keras keeps memory of every model a process has trained. Nothing is pickled: a task is the name of a
 function and plain JSON arguments, so it works from scripts, notebooks and the shell alike.
@@ -10,7 +10,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,12 +41,59 @@ class Task:
     log: Path
 
 
-def run_task(task: Task, on_event: Callable[[Event], None] | None = None) -> Any:
+def run_tasks(tasks: Sequence[Task], on_event: Callable[[Event], None] | None = None) -> list[Any]:
+    """Run tasks side by side, a process each, and wait for all of them.
+
+    Args:
+        tasks: what to run; as many processes at once as there are tasks.
+        on_event: called with each event of any task, never twice at once.
+
+    Returns:
+        The results, in the order of the tasks.
+
+    Raises:
+        MelanomaFusionError: what a task raised, the first in order; the other tasks are waited for.
+        RunError: a process died otherwise.
+        KeyboardInterrupt: after all processes were stopped.
+    """
+    lock = threading.Lock()
+    running: set[subprocess.Popen[str]] = set()
+    stopped = threading.Event()
+
+    def report(event: Event) -> None:
+        if on_event:
+            with lock:
+                on_event(event)
+
+    def started(process: subprocess.Popen[str]) -> None:
+        running.add(process)
+        if stopped.is_set():
+            process.kill()
+
+    with ThreadPoolExecutor(max(1, len(tasks))) as pool:
+        futures = [pool.submit(run_task, task, report, on_start=started) for task in tasks]
+        try:
+            wait(futures)
+        except BaseException:
+            stopped.set()
+            for process in running.copy():
+                process.kill()
+            raise
+    return [future.result() for future in futures]
+
+
+def run_task(
+    task: Task,
+    on_event: Callable[[Event], None] | None = None,
+    *,
+    on_start: Callable[[subprocess.Popen[str]], None] | None = None,
+) -> Any:
     """Run one task and wait for it.
 
     Args:
         task: what to run.
         on_event: called with each event that the task reports.
+        on_start: called with the process, so that it can be stopped from outside.
 
     Returns:
         The task's result (a JSON value).
@@ -69,6 +118,8 @@ def run_task(task: Task, on_event: Callable[[Event], None] | None = None) -> Any
             encoding="utf-8",
             env=environment,
         )
+        if on_start:
+            on_start(process)
         assert process.stdin is not None
         assert process.stdout is not None
         try:

@@ -249,7 +249,7 @@ def test_other_texts_are_refused(text):
 
 
 @pytest.mark.parametrize(
-    "change", [{"format": 2}, {"resize": "nearest"}, {"colour": "BGR"}, {"range": [0, 1]}, {"crop": "centre"}]
+    "change", [{"format": 3}, {"resize": "nearest"}, {"colour": "BGR"}, {"range": [0, 1]}, {"crop": "centre"}]
 )
 def test_steps_of_another_version_are_refused(change):
     content = {**json.loads(SPEC.to_json()), **change}

@@ -1,0 +1,115 @@
+"""From a JPEG or PNG file to an upright sRGB picture, with Pillow; what cannot be read faithfully is refused."""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from PIL import Image, ImageCms, JpegImagePlugin, PngImagePlugin, UnidentifiedImageError
+
+from ..errors import ImageError
+
+# Importing the plugins registers them: Pillow's own late registration is not safe in threads.
+FORMATS = (JpegImagePlugin.JpegImageFile.format, PngImagePlugin.PngImageFile.format)
+_PLAIN_MODES = ("RGB", "L", "P", "1")
+_ORIENTATION = 0x0112  # EXIF tag
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+@contextmanager
+def opened_image(image: str | Path | bytes) -> Iterator[Image.Image]:
+    """Open a JPEG or PNG file, only its header read; whatever goes wrong in the block becomes an `ImageError`.
+
+    Args:
+        image: path, or the bytes of a file.
+
+    Raises:
+        ImageError: names the file and the reason.
+    """
+    name = name_of(image)
+    try:
+        with Image.open(io.BytesIO(image) if isinstance(image, bytes) else image, formats=FORMATS) as opened:
+            yield opened
+    except FileNotFoundError:
+        raise ImageError(f"{name}: there is no such file.") from None
+    except UnidentifiedImageError:
+        raise ImageError(f"{name}: not a JPEG or PNG image, whatever its name says.") from None
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"{name}: refused, {error}") from None
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise ImageError(f"{name}: damaged image ({error}). Fetch or convert the file again.") from None
+
+
+def name_of(image: str | Path | bytes) -> str:
+    """What messages call an image."""
+    return "image" if isinstance(image, bytes) else str(image)
+
+
+def upright_rgb(opened: Image.Image, name: str, *, at_least: tuple[int, int], to_srgb: bool = True) -> Image.Image:
+    """Decode an opened image: EXIF orientation applied, embedded colour profile converted to sRGB.
+
+    Args:
+        opened: of `opened_image`.
+        name: for messages.
+        at_least: (width, height) as stored; JPEG files are decoded at the smallest DCT scale (1, 1/2, 1/4, 1/8) that is
+            no smaller in both directions, which is several times faster for full-resolution files.
+        to_srgb: convert an embedded profile; False takes the numbers as they are stored.
+
+    Returns:
+        Picture of mode RGB.
+
+    Raises:
+        ImageError: 16 bits per channel, transparent pixels, or CMYK without a profile: no faithful 8-bit RGB picture
+            can be made of them without a decision.
+    """
+    opened.draft(None, at_least)  # type: ignore[arg-type]  # None keeps the mode
+    turn = _TURNS.get(_orientation(opened))
+    rgb = (_from_profile(opened) if to_srgb else None) or _to_rgb(opened, name)
+    return rgb if turn is None else rgb.transpose(turn)
+
+
+def _from_profile(image: Image.Image) -> Image.Image | None:
+    """The image in sRGB; None where it has no profile, has sRGB's, or the profile cannot be used."""
+    embedded = image.info.get("icc_profile")
+    if not embedded or image.mode not in ("RGB", "CMYK"):
+        return None
+    try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(embedded))
+        if image.mode == "RGB" and "srgb" in ImageCms.getProfileDescription(profile).lower():
+            return None
+        converted = ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    except ImageCms.PyCMSError:  # a damaged profile of a sound picture is no reason to refuse it
+        return None
+    return converted
+
+
+def _to_rgb(image: Image.Image, name: str) -> Image.Image:
+    if image.mode in _PLAIN_MODES and "transparency" not in image.info:
+        return image if image.mode == "RGB" else image.convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA", "P", "L", "RGB"):
+        rgba = image.convert("RGBA")
+        if rgba.getchannel("A").getextrema() == (255, 255):
+            return rgba.convert("RGB")
+        raise ImageError(f"{name}: has transparent pixels. Flatten it onto a background and save it as RGB.")
+    if image.mode == "CMYK":
+        raise ImageError(f"{name}: a CMYK image; its colours depend on a print profile. Convert it to RGB.")
+    raise ImageError(f"{name}: pixels of mode {image.mode} (16 bits or more per channel). Save it as 8-bit RGB.")
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation, 1 where there is none. Damaged EXIF of a sound picture is no reason to refuse it."""
+    try:
+        return int(image.getexif().get(_ORIENTATION, 1))
+    except (ValueError, TypeError, KeyError, SyntaxError, OSError, EOFError, struct.error):
+        return 1

@@ -1,0 +1,133 @@
+"""A folder of prepared shards: what `prepared.json` says of it, and the data set that lies in it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..data.containers import locator, split_locator
+from ..data.dataset import Dataset
+from ..data.schema import COLUMNS
+from ..errors import ImageError
+from .preparation import Preparation
+
+SUMMARY = "prepared.json"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A finished folder of prepared images.
+
+    Attributes:
+        path: folder of the shards and prepared.json.
+        preparation: what was done to each image.
+        records: in the shards.
+        refused: image_name, path and reason of each image that could not be read.
+        shards: name, records, bytes and sha256 of each.
+    """
+
+    path: Path
+    preparation: Preparation
+    records: int
+    refused: list[dict[str, str]]
+    shards: list[dict[str, Any]]
+
+    @property
+    def bytes(self) -> int:
+        """Of all shards together."""
+        return sum(int(shard["bytes"]) for shard in self.shards)
+
+    @classmethod
+    def read(cls, folder: str | Path) -> Prepared:
+        """Read `prepared.json`.
+
+        Raises:
+            ImageError: it is not there (preparing was not finished), or damaged.
+        """
+        path = Path(folder) / SUMMARY
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if content["format"] != 1:
+                raise ImageError(f"{path}: format {content['format']!r}; this version knows format 1.")
+            return cls(
+                Path(folder),
+                Preparation.from_dict(content["preparation"]),
+                content["records"],
+                content["refused"],
+                content["shards"],
+            )
+        except FileNotFoundError:
+            raise ImageError(
+                f"{folder}: no {SUMMARY}, so this is no folder of prepared images, or preparing was not finished. "
+                "Start it again: it goes on where it stopped."
+            ) from None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ImageError(f"{path}: damaged ({error!r}). Prepare the images again.") from None
+
+
+def load_prepared(folder: str | Path) -> Dataset:
+    """Load what `prepare` wrote, as any other data set; images are read from the shards one by one.
+
+    Args:
+        folder: of `prepare`.
+
+    Returns:
+        The records in their original order; `path` is `shard#row`.
+
+    Raises:
+        ImageError: no such folder, unfinished, or shards that are missing or altered.
+    """
+    prepared = Prepared.read(folder)
+    problems, tables = [], []
+    for shard in prepared.shards:
+        path = prepared.path / shard["name"]
+        try:
+            size = path.stat().st_size
+            if size != shard["bytes"]:
+                problems.append(f"{path}: {size:,} bytes, {shard['bytes']:,} were written")
+                continue
+            columns = [name for name in pq.read_schema(path).names if name != "image"]
+            frame = pq.read_table(path, columns=columns).to_pandas()
+            tables.append(frame.assign(path=[locator(path, row) for row in range(len(frame))]))
+        except (OSError, pa.ArrowException) as error:
+            problems.append(f"{path}: {error}")
+    if problems:
+        raise ImageError("\n".join([f"{folder}: altered since it was written:", *problems, "Prepare it again."]))
+    if not tables:
+        raise ImageError(f"{folder}: holds no records; all {len(prepared.refused):,} images were refused.")
+    frame = pd.concat(tables, ignore_index=True)
+    others = [name for name in frame.columns if name not in COLUMNS]
+    return Dataset(frame[[*COLUMNS, *others]])
+
+
+def preparation_of(dataset: Dataset) -> Preparation | None:
+    """How the images of a data set were prepared; None for raw files and TFRecords.
+
+    Raises:
+        ImageError: prepared and raw images, or images prepared in different ways, in one data set.
+    """
+    found: dict[Preparation | None, str] = {}
+    folders = {None if shard is None else Path(shard).parent for shard in _shards(dataset)}
+    for folder in folders:
+        found.setdefault(None if folder is None else _preparation(folder), str(folder or "raw files"))
+    if len(found) > 1:
+        ways = "; ".join(f"{where}: {preparation or 'not prepared'}" for preparation, where in found.items())
+        raise ImageError(f"The images were prepared in different ways, so one model cannot take them all: {ways}.")
+    return next(iter(found), None)
+
+
+def _shards(dataset: Dataset) -> set[str | None]:
+    places = (split_locator(path) for path in dataset.frame["path"].dropna())
+    return {place[0] if place and place[0].endswith(".parquet") else None for place in places}
+
+
+@lru_cache(maxsize=64)
+def _preparation(folder: Path) -> Preparation:
+    return Prepared.read(folder).preparation
