@@ -7,7 +7,10 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
+    "melanomafusion.auditing.audit": ("Audit", "audit"),
+    "melanomafusion.data.combine": ("concat", "find_overlaps"),
     "melanomafusion.data.dataset": ("Dataset",),
+    "melanomafusion.data.duplicates": ("drop_duplicates", "read_duplicates", "verify_duplicates"),
     "melanomafusion.data.folds": ("assign_folds", "read_competition_folds", "read_folds", "write_folds"),
     "melanomafusion.data.imbalance": ("class_weights", "imbalance_report"),
     "melanomafusion.data.manifest": ("list_manifests", "verify"),
@@ -16,7 +19,9 @@ _HOMES = {
     "melanomafusion.data.sources.ham10000": ("load_ham10000",),
     "melanomafusion.data.sources.image_folders": ("load_image_folders",),
     "melanomafusion.data.sources.isic_2019": ("load_isic_2019",),
+    "melanomafusion.data.sources.isic_archive": ("load_isic_archive",),
     "melanomafusion.data.sources.siim_isic_2020": ("load_siim_isic_2020",),
+    "melanomafusion.data.sources.tfrecords": ("load_tfrecords",),
     "melanomafusion.deploy.bundle": ("Bundle",),
     "melanomafusion.ensemble.averages": (
         "GeometricMeanEnsemble",
@@ -69,6 +74,9 @@ _HOMES = {
     "melanomafusion.evaluation.summary": ("Evaluation", "evaluate"),
     "melanomafusion.evaluation.thresholds": ("OperatingThreshold", "choose_threshold", "operating_threshold"),
     "melanomafusion.images.pipeline": ("inference_pipeline", "training_pipeline"),
+    "melanomafusion.images.preparation": ("Preparation",),
+    "melanomafusion.images.prepare": ("prepare",),
+    "melanomafusion.images.prepared": ("Prepared", "image_spec", "load_prepared"),
     "melanomafusion.images.spec": ("ImageSpec",),
     "melanomafusion.models.backbones": ("list_backbones",),
     "melanomafusion.models.fusion_model": ("build_fusion_model",),

@@ -56,6 +56,8 @@ class RunProgress:
         kind = event["kind"]
         if kind == "decode":
             self._bar("decode", f"{self.label}: images", event["done"], event["total"])
+        elif kind == "features":
+            self._bar("features", f"{self.label}: features of images", event["done"], event["total"])
         elif kind == "bundle":
             self._bar("bundle", f"{self.label}: models", event["done"], event["total"])
         elif kind == "fold":

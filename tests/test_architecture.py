@@ -15,7 +15,7 @@ FLOORS = [
     {"atomic", "csv_rows", "progress"},
     {"predictions", "data", "models", "recipes", "execution", "data_manifests"},
     {"images", "evaluation", "testing"},
-    {"ensemble"},
+    {"ensemble", "auditing"},
     {"deploy"},
     {"console"},
     {"training"},

@@ -33,6 +33,8 @@ class Source(StrEnum):
     siim = "siim-isic-2020"
     isic_2019 = "isic-2019"
     ham10000 = "ham10000"
+    isic_archive = "isic-archive"
+    tfrecords = "tfrecords"
     folders = "folders"
     csv = "csv"
 
@@ -51,11 +53,25 @@ class ExtraImages(StrEnum):
     ignore = "ignore"
 
 
+class Overlaps(StrEnum):
+    """What to do about images that stand in two data sets."""
+
+    error = "error"
+    first = "first"
+
+
 SourceOption = Annotated[Source, typer.Option("--source", help="How the folder is laid out.")]
 ImagesOption = Annotated[Path | None, typer.Option("--images", help="Folder of images, where it has another name.")]
 MissingOption = Annotated[MissingImages, typer.Option("--missing-images", help="Rows without an image.")]
 ExtraOption = Annotated[ExtraImages, typer.Option("--extra-images", help="Images without a row.")]
 TableOnly = Annotated[bool, typer.Option("--table-only", help="Leave the images alone.")]
+AlsoOption = Annotated[
+    list[str] | None,
+    typer.Option("--also", metavar="SOURCE=DIR", help="A further data set, e.g. isic-2019=DIR; may be repeated."),
+]
+OverlapsOption = Annotated[
+    Overlaps, typer.Option("--overlaps", help="Images in two data sets: refuse, or keep those of the first.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -81,6 +97,38 @@ def load(
         missing_images=missing.value,
         extra_images=extra.value,
     )
+
+
+def load_all(
+    source: Source,
+    root: Path,
+    split: str,
+    images: Path | None,
+    missing: MissingImages,
+    extra: ExtraImages,
+    table_only: bool,
+    also: list[str] | None = None,
+    overlaps: Overlaps = Overlaps.error,
+) -> Dataset:
+    """Load a data set and those of `--also`, combined; sources without a table are read with their images."""
+    from ..data.combine import concat
+
+    def load_one(which: Source, folder: Path, own_images: Path | None) -> Dataset:
+        without_images = table_only and which not in (Source.folders, Source.tfrecords)
+        return load(which, folder, split, own_images, missing, extra, without_images)
+
+    further = [_source_and_folder(value) for value in also or []]
+    first = load_one(source, root, images)
+    if not further:
+        return first
+    return concat([first, *(load_one(which, folder, None) for which, folder in further)], on_overlap=overlaps.value)
+
+
+def _source_and_folder(value: str) -> tuple[Source, Path]:
+    name, _, folder = value.partition("=")
+    if not folder or name not in list(Source):
+        raise typer.BadParameter(f"{value!r}; expected SOURCE=DIR with one of {', '.join(Source)}", param_hint="--also")
+    return Source(name), Path(folder)
 
 
 def main() -> None:

@@ -10,18 +10,22 @@ import typer
 from rich.table import Table
 
 from .app import (
+    AlsoOption,
     AsJson,
     ExtraImages,
     ExtraOption,
     ImagesOption,
     MissingImages,
     MissingOption,
+    Overlaps,
+    OverlapsOption,
     Source,
     SourceOption,
     TableOnly,
     app,
     console,
     load,
+    load_all,
 )
 
 data_app = typer.Typer(help="Check data and assign folds.", no_args_is_help=True)
@@ -70,12 +74,14 @@ def data_folds(
     n_folds: int = 5,
     seed: int = 0,
     group: Annotated[str | None, typer.Option(help="patient, lesion, a column, or record (image-level).")] = None,
+    also: AlsoOption = None,
+    overlaps: OverlapsOption = Overlaps.error,
 ) -> None:
-    """Assign folds from the table alone and write folds.csv."""
+    """Assign folds from the tables alone (images in two data sets are found by name) and write folds.csv."""
     from ..data.folds import assign_folds, write_folds
 
-    dataset = load(
-        source, root, "train", None, MissingImages.error, ExtraImages.error, table_only=source is not Source.folders
+    dataset = load_all(
+        source, root, "train", None, MissingImages.error, ExtraImages.error, True, also=also, overlaps=overlaps
     )
     dataset = assign_folds(dataset, n_folds, seed=seed, group=group)
     write_folds(dataset, out)

@@ -102,15 +102,16 @@ class Dataset:
         return Dataset(self._frame.iloc[positions])
 
     def concat(self, *others: Dataset) -> Dataset:
-        """All records one after another; columns that one of them lacks are missing there.
+        """All records one after another, as `melanomafusion.concat` with `on_overlap="error"`.
 
         Folds are dropped (`fold` and `grouped_by` belong to one data set); assign them anew.
 
         Raises:
-            TableError: an image name stands in two of the data sets.
+            TableError: an image stands in two of the data sets, by name or by content.
         """
-        frames = [d._frame.drop(columns=["fold", "grouped_by"], errors="ignore") for d in (self, *others)]
-        return Dataset(pd.concat(frames, ignore_index=True))
+        from .combine import concat
+
+        return concat([self, *others])
 
     def with_columns(self, **columns: Any) -> Dataset:
         """The same records with columns added or replaced."""

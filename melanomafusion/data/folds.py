@@ -1,7 +1,8 @@
 """Folds that never split a patient, stratified by target and by images per patient.
 
 A group is a patient; a lesion in a source without patients; a record (with its exact copies) in a source without
-either. Groups are dealt one after another, those with melanomas first, each to the fold that has the fewest so far, so
+either. Ids are compared within their source, or within the id space that `concat` found several sources to share.
+Groups are dealt one after another, those with melanomas first, each to the fold that has the fewest so far, so
 the result depends on the groups' contents and the seed, never on the order of rows.
 """
 
@@ -15,9 +16,12 @@ import pandas as pd
 
 from ..atomic import atomic_file
 from ..errors import FoldError, TableError
+from .components import connected_components
+from .containers import read_image_bytes, stored_bytes
 from .dataset import Dataset
 
 _COPIES = "record and its exact copies"
+LINK = "linked_group"
 
 
 def assign_folds(dataset: Dataset, n_folds: int = 5, *, seed: int = 0, group: str | None = None) -> Dataset:
@@ -61,11 +65,34 @@ def group_keys(dataset: Dataset, group: str | None = None) -> tuple[pd.Series, s
         group: as for `assign_folds`.
 
     Returns:
-        (n,) text keys, unique across sources; and "patient", "lesion", "record", … (several joined by " + ").
+        (n,) text keys, unique across sources but for ids that sources share (`id_space`); and "patient", "lesion",
+        "record", … (several joined by " + "). Groups that `concat` found to be one have one key.
 
     Raises:
         FoldError: unknown column, or a group column with holes.
     """
+    keys, words = _own_keys(dataset, group)
+    frame = dataset.frame
+    if group == "record" or LINK not in frame or frame[LINK].isna().all():
+        return keys, words
+    return keys.groupby(connected_components(keys, frame[LINK])).transform("min"), words
+
+
+def id_space(frame: pd.DataFrame, column: str) -> pd.Series:
+    """Where an id of `column` means one thing: the source, or what `concat` found several sources to share.
+
+    Args:
+        frame: the table of a data set.
+        column: "patient_id", "lesion_id", or any other (whose space is the source).
+
+    Returns:
+        (n,) text; equal ids in equal spaces are one patient or lesion.
+    """
+    shared = f"{column}_space"
+    return frame[shared].fillna(frame["source"]) if shared in frame else frame["source"]
+
+
+def _own_keys(dataset: Dataset, group: str | None) -> tuple[pd.Series, str]:
     frame = dataset.frame
     column = {"patient": "patient_id", "lesion": "lesion_id"}.get(group or "", group)
     names = frame["image_name"]
@@ -78,12 +105,12 @@ def group_keys(dataset: Dataset, group: str | None = None) -> tuple[pd.Series, s
         if column == "lesion_id" and frame[column].notna().any():
             return _lesions(frame), "lesion"
         _refuse_holes(frame, column, dataset.name)
-        return frame["source"] + "/" + frame[column].astype(str), group or column
+        return id_space(frame, column) + "/" + frame[column].astype(str), group or column
     parts, words, bare = [], [], []
     for source, rows in frame.groupby("source", sort=True, dropna=False):
         if rows["patient_id"].notna().any():
             _refuse_holes(rows, "patient_id", str(source))
-            parts.append(rows["source"] + "/patient/" + rows["patient_id"])
+            parts.append(id_space(rows, "patient_id") + "/patient/" + rows["patient_id"])
             words.append("patient")
         elif rows["lesion_id"].notna().any():
             parts.append(_lesions(rows))
@@ -112,12 +139,14 @@ def check_folds(dataset: Dataset) -> None:
         if bare:
             raise FoldError(f"Fold {', '.join(bare)} has no positive record, so it cannot be scored. Use fewer folds.")
     if frame["grouped_by"].iloc[0] != "record":
-        for column in ("patient_id", "lesion_id"):
-            known = frame[frame[column].notna()]
-            per_group = known.groupby(["source", column])["fold"].nunique()
+        # A lesion id decides only in sources without patients.
+        no_patients = frame["patient_id"].isna().groupby(frame["source"], dropna=False).transform("all")
+        for column in ("patient_id", "lesion_id", *([LINK] if LINK in frame else [])):
+            known = frame[frame[column].notna() & (no_patients if column == "lesion_id" else True)]
+            space = "" if column == LINK else id_space(known, column)
+            per_group = known.assign(space=space).groupby(["space", column])["fold"].nunique()
             split = per_group.index[per_group > 1]
-            # A lesion id decides only where there are no patients.
-            if len(split) and (column == "patient_id" or known["patient_id"].isna().all()):
+            if len(split):
                 named = ", ".join(str(key) for _, key in split[:5])
                 raise FoldError(
                     f"{len(split):,} values of {column} stand in several folds: {named}. Assign folds anew."
@@ -253,7 +282,7 @@ def deal_groups(table: pd.DataFrame, n_folds: int, seed: int) -> dict[str, int]:
 
 def _lesions(rows: pd.DataFrame) -> pd.Series:
     alone = rows["source"] + "/record/" + rows["image_name"]
-    return (rows["source"] + "/lesion/" + rows["lesion_id"]).fillna(alone)
+    return (id_space(rows, "lesion_id") + "/lesion/" + rows["lesion_id"]).fillna(alone)
 
 
 def _refuse_holes(rows: pd.DataFrame, column: str, where: str) -> None:
@@ -269,7 +298,7 @@ def _copies(rows: pd.DataFrame) -> pd.Series:
     """Key by content where two files have one size; reading only those keeps it cheap."""
     keys = rows["source"] + "/record/" + rows["image_name"]
     files = rows["path"].dropna()
-    sizes = files.map(lambda path: Path(path).stat().st_size)
+    sizes = files.map(stored_bytes)
     for index in sizes.index[sizes.duplicated(keep=False)]:
-        keys[index] = "content/" + hashlib.sha256(Path(files[index]).read_bytes()).hexdigest()
+        keys[index] = "content/" + hashlib.sha256(read_image_bytes(files[index])).hexdigest()
     return keys

@@ -87,6 +87,27 @@ DIAGNOSIS_SYNONYMS: dict[str, str] = {
     "cafe-au-lait macule": "unknown",
     "atypical melanocytic proliferation": "unknown",
     "unk": "unknown",
+    # The ISIC Archive: old words, and levels 2 and 3 of its hierarchy. Squamous cell carcinoma in situ (Bowen) is SCC
+    # as in ISIC 2019; of 157 such images HAM10000 has akiec, so AK.
+    "malignant melanocytic proliferations (melanoma)": "melanoma",
+    "melanoma in situ": "melanoma",
+    "melanoma invasive": "melanoma",
+    "melanoma metastasis": "melanoma",
+    "melanoma, nos": "melanoma",
+    "solar or actinic keratosis": "AK",
+    "squamous cell carcinoma in situ": "SCC",
+    "squamous cell carcinoma, invasive": "SCC",
+    "squamous cell carcinoma, nos": "SCC",
+    "lichen planus like keratosis": "BKL",
+    "pigmented benign keratosis": "BKL",
+    "benign soft tissue proliferations - vascular": "VASC",
+    "angiokeratoma": "VASC",
+    "angioma": "VASC",
+    "hemangioma": "VASC",
+    "pyogenic granuloma": "VASC",
+    "aimp": "unknown",
+    "atypical intraepithelial melanocytic proliferation": "unknown",
+    "atypical melanocytic neoplasm": "unknown",
     **{name.lower(): name for name in DIAGNOSES},
 }
 

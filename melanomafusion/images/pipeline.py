@@ -2,12 +2,13 @@
 
 Both give {"image": (B, H, H, 3) float32 0–255, "metadata": (B, D) float32}, with one key only for a single-branch
 model. Order and chance of a training epoch follow from (seed, epoch) alone, those of a record from (seed, epoch,
-its place in the order of the epoch).
+record), so any batch can be made again alone. tf.data keeps batches coming while the model computes; a batch is made in
+NumPy and OpenCV, which release Python's lock.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,15 +18,21 @@ from ..data.dataset import Dataset
 from ..data.imbalance import Imbalance, epoch_rows, sample_weights
 from ..data.metadata import MetadataEncoder
 from ..errors import MelanomaFusionError, RecipeError
-from .augment import dihedral_view, get_policy
+from .augment import Augmentation
+from .batches import ImageBatches
+from .mixing import Mixing
 from .pixels import Pixels, undecoded_pixels
+from .policies import get_policy
 from .spec import ImageSpec
+
+_PARALLEL = 2  # batches at once: one process has one Python lock, more only wait for it
 
 _IMBALANCE: dict[str | None, Imbalance] = {
     "balanced": "class_weight",
     "oversample": "oversample",
     None: "none",
 }
+_NO_IMAGES = np.zeros((0,), dtype="float32")
 
 
 class EpochCounter:
@@ -51,7 +58,11 @@ def training_pipeline(
     batch_size: int = 32,
     class_weight: str | None = None,
     oversample_to: float = 0.2,
-    augmentation: str = "light",
+    source_weights: Mapping[str, float] | None = None,
+    source_sampling: Mapping[str, float] | None = None,
+    augmentation: str | Augmentation = "light",
+    mixup: float = 0.0,
+    cutmix: float = 0.0,
     metadata_dropout: float = 0.0,
     labels: np.ndarray | None = None,
     seed: int = 0,
@@ -67,10 +78,15 @@ def training_pipeline(
         batch_size: records per batch; the last batch of an epoch may be smaller.
         class_weight: "balanced" (sample weights of mean 1), "oversample" (positives repeated), or None.
         oversample_to: share of positives in an epoch, for "oversample".
-        augmentation: "light" or "none".
+        source_weights: source → factor of its records' weights; sources not named have 1.
+        source_sampling: source → records drawn in an epoch, as a multiple of its records; sources not named have 1.
+        augmentation: "none", "light", "medium", "winner-2020", "rand-augment", or a function (image (H, H, 3) uint8,
+            numpy Generator) → image.
+        mixup: parameter of the Beta distribution by which records of a batch are mixed; 0 for none.
+        cutmix: the same for rectangles cut from one image into another.
         metadata_dropout: probability that a field of a record is shown as missing.
         labels: (n,) class numbers of a multi-class model; the data set's targets without it.
-        seed: of order, augmentation and metadata dropout.
+        seed: of order, augmentation, mixing and metadata dropout.
         pixels: decoded images (`open_pixels`); files are decoded in each epoch without it.
         counter: whose epoch comes next.
 
@@ -78,52 +94,64 @@ def training_pipeline(
         Pipeline of (inputs, labels (B, 1) or one-hot (B, k) float32, sample weights (B,) float32).
 
     Raises:
-        RecipeError: unknown class_weight or augmentation; neither encoder nor spec.
+        RecipeError: a value that cannot work; neither encoder nor spec.
     """
     if class_weight not in _IMBALANCE:
         raise RecipeError(f'class_weight is "balanced", "oversample" or None. Received: class_weight={class_weight!r}')
     _check_inputs(encoder, spec)
-    policy = get_policy(augmentation)
+    policy, mixing = get_policy(augmentation), Mixing(mixup, cutmix)
     counter = counter or EpochCounter()
+    imbalance = _IMBALANCE[class_weight]
     y = dataset.targets if labels is None else np.asarray(labels)
-    weights = sample_weights(y, _IMBALANCE[class_weight])
-    rows = epoch_rows(y, _IMBALANCE[class_weight], oversample_to)
+    sources = dataset.frame["source"].to_numpy()
+    weights = sample_weights(y, imbalance, sources=sources, source_weights=source_weights or None)
     shaped = _shaped_labels(y, None if labels is None else int(y.max()) + 1)
     encoded = encoder.transform(dataset.frame) if encoder else np.zeros((len(dataset), 0), "float32")
+    images = _image_batches(dataset, spec, pixels)
+
+    def rows_of(rng: np.random.Generator) -> np.ndarray:
+        return epoch_rows(
+            y, imbalance, oversample_to, sources=sources, source_sampling=source_sampling or None, rng=rng
+        )
 
     def one_epoch() -> Iterator[tuple[np.ndarray, ...]]:
         epoch = counter.take()
         rng = np.random.default_rng((seed, epoch))
-        order = rng.permutation(rows)
+        order = rng.permutation(rows_of(rng))
         metadata = encoder.drop_fields(encoded, metadata_dropout, rng) if encoder and metadata_dropout else encoded
-        # An oversampled record comes several times in an epoch; its place in the order makes each look different.
-        seeds = np.column_stack([np.full(len(order), seed * 100_003 + epoch), np.arange(len(order))]).astype("int32")
-        yield order, metadata[order], shaped[order], weights[order], seeds
+        epochs = np.full(len(order), epoch)
+        yield order, _repeats(order), epochs, metadata[order], shaped[order], weights[order]
+
+    def make_batch(
+        rows: np.ndarray, repeats: np.ndarray, epochs: np.ndarray, *others: np.ndarray
+    ) -> tuple[np.ndarray, ...]:
+        epoch = int(epochs[0])
+        batch = _NO_IMAGES if images is None else images.augmented(rows, repeats, epoch, seed, policy)
+        if mixing and len(rows) > 1:
+            return mixing.mix(batch, *others, rng=np.random.default_rng((seed, epoch, int(rows[0]), int(repeats[0]))))
+        return (batch, *others)
 
     signature = (
+        tf.TensorSpec((None,), tf.int64),
+        tf.TensorSpec((None,), tf.int64),
         tf.TensorSpec((None,), tf.int64),
         tf.TensorSpec((None, encoded.shape[1]), tf.float32),
         tf.TensorSpec((None, shaped.shape[1]), tf.float32),
         tf.TensorSpec((None,), tf.float32),
-        tf.TensorSpec((None, 2), tf.int32),
     )
+    shapes = [spec_of.shape for spec_of in signature[3:]]
+
+    def to_batch(*arrays: tf.Tensor) -> tuple[Any, Any, Any]:
+        made = tf.numpy_function(make_batch, arrays, [tf.float32] * 4, stateful=False)
+        metadata, label, weight = (tf.ensure_shape(value, shape) for value, shape in zip(made[1:], shapes, strict=True))
+        return _inputs(made[0], metadata, encoder, spec), label, weight
+
     records = tf.data.Dataset.from_generator(one_epoch, output_signature=signature).flat_map(
         lambda *arrays: tf.data.Dataset.from_tensor_slices(arrays)
     )
-    load = _image_loader(dataset, spec, pixels)
-
-    def to_example(row: Any, metadata: Any, label: Any, weight: Any, record_seed: Any) -> tuple[Any, Any, Any]:
-        inputs = {}
-        if load is not None:
-            inputs["image"] = policy(load(row), record_seed)
-        if encoder is not None:
-            inputs["metadata"] = metadata
-        return inputs, label, weight
-
-    # Map before batch: augmenting single images in parallel is several times faster than whole float batches.
-    batches = records.map(to_example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).batch(batch_size)
-    steps = -(-len(rows) // batch_size)
-    return batches.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(tf.data.AUTOTUNE)
+    steps = -(-len(rows_of(np.random.default_rng(seed))) // batch_size)
+    batches = records.batch(batch_size).map(to_batch, num_parallel_calls=_PARALLEL, deterministic=True)
+    return batches.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(2)
 
 
 def inference_pipeline(
@@ -154,19 +182,19 @@ def inference_pipeline(
         columns["metadata"] = encoder.transform(dataset.frame)
     if dataset.has_target:
         columns["target"] = dataset.targets.astype("float32")[:, None]
-    load = _image_loader(dataset, spec, pixels, view)
+    images = _image_batches(dataset, spec, pixels)
 
-    def to_example(record: dict[str, Any]) -> tuple[Any, ...]:
-        inputs = {}
-        if load is not None:
-            inputs["image"] = load(record["row"])
-        if encoder is not None:
-            inputs["metadata"] = record["metadata"]
-        return (inputs, record["target"]) if "target" in record else (inputs,)
+    def to_batch(records: dict[str, Any]) -> tuple[Any, ...]:
+        batch = None
+        if images is not None:
+            batch = tf.numpy_function(
+                lambda rows: images.load(rows, view), [records["row"]], tf.float32, stateful=False
+            )
+        inputs = _inputs(batch, records.get("metadata"), encoder, spec)
+        return (inputs, records["target"]) if "target" in records else (inputs,)
 
-    records = tf.data.Dataset.from_tensor_slices(columns)
-    batches = records.map(to_example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).batch(batch_size)
-    return batches.prefetch(tf.data.AUTOTUNE)
+    records = tf.data.Dataset.from_tensor_slices(columns).batch(batch_size)
+    return records.map(to_batch, num_parallel_calls=_PARALLEL, deterministic=True).prefetch(2)
 
 
 def _check_inputs(encoder: MetadataEncoder | None, spec: ImageSpec | None) -> None:
@@ -174,24 +202,33 @@ def _check_inputs(encoder: MetadataEncoder | None, spec: ImageSpec | None) -> No
         raise RecipeError("A pipeline needs an encoder (metadata), a spec (images), or both. Received: neither")
 
 
+def _inputs(images: Any, metadata: Any, encoder: MetadataEncoder | None, spec: ImageSpec | None) -> dict[str, Any]:
+    inputs = {}
+    if spec is not None:
+        inputs["image"] = tf.ensure_shape(images, (None, spec.size, spec.size, 3))
+    if encoder is not None:
+        inputs["metadata"] = metadata
+    return inputs
+
+
+def _repeats(rows: np.ndarray) -> np.ndarray:
+    """(n,) how often each row came before: an oversampled record looks different each time."""
+    by_row = np.argsort(rows, kind="stable")
+    ordered = rows[by_row]
+    first = np.r_[0, np.flatnonzero(np.diff(ordered)) + 1]
+    repeats = np.empty(len(rows), dtype="int64")
+    repeats[by_row] = np.arange(len(rows)) - np.repeat(first, np.diff(np.r_[first, len(rows)]))
+    return repeats
+
+
 def _shaped_labels(y: np.ndarray, n_classes: int | None) -> np.ndarray:
     return y[:, None].astype("float32") if n_classes is None else np.eye(n_classes, dtype="float32")[y]
 
 
-def _image_loader(dataset: Dataset, spec: ImageSpec | None, pixels: Pixels | None, view: int = 0) -> Any:
+def _image_batches(dataset: Dataset, spec: ImageSpec | None, pixels: Pixels | None) -> ImageBatches | None:
     if spec is None:
         return None
     source = pixels or undecoded_pixels(dataset, spec)
-    names = [str(name) for name in dataset.image_names]
-    shape = (spec.size, spec.size, 3)
     if source.spec != spec:
         raise MelanomaFusionError(f"The pixels were decoded at {source.spec.size}, the pipeline wants {spec.size}.")
-
-    def read(row: np.ndarray) -> np.ndarray:
-        return np.ascontiguousarray(dihedral_view(source.load(names[int(row)]), view))
-
-    def load(row: tf.Tensor) -> tf.Tensor:
-        image = tf.numpy_function(read, [row], tf.uint8, stateful=False)
-        return tf.cast(tf.ensure_shape(image, shape), tf.float32)
-
-    return load
+    return ImageBatches(source, [str(name) for name in dataset.image_names])

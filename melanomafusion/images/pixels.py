@@ -16,6 +16,7 @@ import numpy as np
 from ..atomic import atomic_file, write_json
 from ..data.dataset import Dataset
 from ..errors import ImageError
+from .prepared import check_spec
 from .spec import ImageSpec
 
 _SHOWN = 20
@@ -70,6 +71,7 @@ def decode_images(
         OutputError: the file cannot be written.
     """
     out = Path(out)
+    check_spec(dataset, spec)
     paths = _paths(dataset)
     count = len(paths)
     out.mkdir(parents=True, exist_ok=True)
@@ -127,6 +129,7 @@ def open_pixels(dataset: Dataset, spec: ImageSpec, folder: str | Path) -> Pixels
 
 def undecoded_pixels(dataset: Dataset, spec: ImageSpec) -> Pixels:
     """Pixels that are decoded whenever they are asked for; nothing is checked beforehand."""
+    check_spec(dataset, spec)
     names = [str(name) for name in dataset.image_names]
     return Pixels(spec, dict(zip(names, _paths(dataset), strict=True)), None)
 

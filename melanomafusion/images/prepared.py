@@ -17,6 +17,7 @@ from ..data.dataset import Dataset
 from ..data.schema import COLUMNS
 from ..errors import ImageError
 from .preparation import Preparation
+from .spec import ImageSpec
 
 SUMMARY = "prepared.json"
 
@@ -110,22 +111,47 @@ def load_prepared(folder: str | Path) -> Dataset:
 def preparation_of(dataset: Dataset) -> Preparation | None:
     """How the images of a data set were prepared; None for raw files and TFRecords.
 
+    Raw files beside prepared ones are prepared in memory when they are read, so both may stand in one data set.
+
     Raises:
-        ImageError: prepared and raw images, or images prepared in different ways, in one data set.
+        ImageError: images prepared in different ways in one data set, or shards without their prepared.json.
     """
-    found: dict[Preparation | None, str] = {}
-    folders = {None if shard is None else Path(shard).parent for shard in _shards(dataset)}
+    places = (split_locator(path) for path in dataset.frame["path"].dropna())
+    folders = sorted({Path(place[0]).parent for place in places if place and place[0].endswith(".parquet")})
+    found: dict[Preparation, Path] = {}
     for folder in folders:
-        found.setdefault(None if folder is None else _preparation(folder), str(folder or "raw files"))
+        found.setdefault(_preparation(folder), folder)
     if len(found) > 1:
-        ways = "; ".join(f"{where}: {preparation or 'not prepared'}" for preparation, where in found.items())
+        ways = "; ".join(f"{folder}: {preparation}" for preparation, folder in found.items())
         raise ImageError(f"The images were prepared in different ways, so one model cannot take them all: {ways}.")
     return next(iter(found), None)
 
 
-def _shards(dataset: Dataset) -> set[str | None]:
-    places = (split_locator(path) for path in dataset.frame["path"].dropna())
-    return {place[0] if place and place[0].endswith(".parquet") else None for place in places}
+def image_spec(dataset: Dataset, size: int) -> ImageSpec:
+    """The way from this data set's images, raw or prepared, to tensors; serving goes the same way from raw files.
+
+    Args:
+        dataset: records with images.
+        size: side of the tensor in pixels.
+
+    Raises:
+        ImageError: size out of range, or images prepared in different ways.
+    """
+    return ImageSpec(size, preparation_of(dataset))
+
+
+def check_spec(dataset: Dataset, spec: ImageSpec) -> None:
+    """Refuse a spec that does not know how the images were prepared: a served file would look otherwise.
+
+    Raises:
+        ImageError: with the way to the right spec.
+    """
+    preparation = preparation_of(dataset)
+    if preparation is not None and preparation != spec.prepared:
+        raise ImageError(
+            f"The images were prepared ({preparation}), but the image spec says {spec.prepared or 'raw files'}. "
+            f"Use image_spec(dataset, {spec.size})."
+        )
 
 
 @lru_cache(maxsize=64)

@@ -40,13 +40,10 @@ def claim_folder(folder: Path, preparation: Preparation, frame: pd.DataFrame, sh
     known = _read_json(stamp)
     if known is None and folder.is_dir() and any(folder.iterdir()):
         raise OutputError(f"{folder} is not empty and holds no prepared images. Name a new folder.")
-    if known is not None and known != claim:
-        changed = [f"{key}: {known.get(key)} → {claim[key]}" for key in claim if known.get(key) != claim[key]]
-        changed = ["other records" if line.startswith("records") else line for line in changed]
-        if not restart:
-            raise OutputError(
-                f"{folder} holds images prepared otherwise ({'; '.join(changed)}). Name another folder, or restart."
-            )
+    if known is not None and known != claim and not restart:
+        raise OutputError(
+            f"{folder} holds images prepared otherwise ({_difference(known, claim)}). Name another folder, or restart."
+        )
     if known is not None and (restart or known != claim):
         _clear(folder)
     make_folder(folder / NOTES)
@@ -55,6 +52,13 @@ def claim_folder(folder: Path, preparation: Preparation, frame: pd.DataFrame, sh
         for leftover in folder.glob(pattern):
             leftover.unlink(missing_ok=True)
     return folder
+
+
+def _difference(known: dict[str, Any], claim: dict[str, Any]) -> str:
+    old, new = ({**content.get("preparation", {}), **content} for content in (known, claim))
+    changed = [f"{key} {old.get(key)} → {new[key]}" for key in new if old.get(key) != new[key]]
+    words = [line for line in changed if not line.startswith(("preparation", "records"))]
+    return "; ".join(words + ["other records"] * (old.get("records") != new["records"]))
 
 
 def _clear(folder: Path) -> None:

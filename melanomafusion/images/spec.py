@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import simplejpeg
 from PIL import Image
 
 from ..data.containers import read_image_bytes, split_locator
@@ -63,6 +64,8 @@ class ImageSpec:
         name = name_of(image)
         try:
             return self._load(image)
+        except ValueError as error:  # simplejpeg's word for a damaged file
+            raise ImageError(f"{name}: damaged image ({error}). Prepare the images again.") from None
         except ImageError as error:
             # What was read from a container or prepared in memory is bytes: say whose.
             message = str(error)
@@ -76,12 +79,22 @@ class ImageSpec:
         is_prepared = inside is not None and inside[0].endswith(".parquet")
         if self.prepared is not None and not is_prepared:
             source = self.prepared.encode(source)
+        elif is_prepared and isinstance(source, bytes) and self._takes_as_it_is(source):
+            # The same libjpeg, so the same pixels as Pillow's, in two thirds of the time.
+            return np.asarray(simplejpeg.decode_jpeg(source, "RGB"))
         with opened_image(source) as opened:
             twice = (2 * self.size, 2 * self.size)
             picture = upright_rgb(opened, name_of(source), at_least=twice, to_srgb=self.to_srgb)
             if picture.size != (self.size, self.size):
                 picture = picture.resize((self.size, self.size), Image.Resampling.BILINEAR)
             return np.asarray(picture, dtype=np.uint8)
+
+    def _takes_as_it_is(self, content: bytes) -> bool:
+        """Whether an image from a shard is a JPEG of the wanted size: nothing but decoding is left."""
+        if not simplejpeg.is_jpeg(content):
+            return False
+        height, width, colour, _ = simplejpeg.decode_jpeg_header(content)
+        return (height, width, colour) == (self.size, self.size, "YCbCr")
 
     def to_json(self) -> str:
         """Every step as JSON text (format 2)."""

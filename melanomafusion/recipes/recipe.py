@@ -28,7 +28,7 @@ Backbone = Literal[
     "tiny",
 ]
 Fusion = Literal["concat", "image", "metadata"]
-Augmentation = Literal["none", "light"]
+Augmentation = Literal["none", "light", "medium", "winner-2020", "rand-augment"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,8 @@ class Stage:
         plateau_factor: the rate is multiplied by it.
         plateau_patience: epochs without improvement before that.
         early_stopping_patience: epochs without improvement before the stage ends; None to run all epochs.
+        augmentation: of this stage; the recipe's where None. With "head", "none" and no mixing the frozen backbone sees
+            each image once, whatever the number of epochs.
     """
 
     trainable: Literal["head", "all", "top"] = "all"
@@ -63,6 +65,7 @@ class Stage:
     plateau_factor: float = 0.3
     plateau_patience: int = 2
     early_stopping_patience: int | None = 6
+    augmentation: Augmentation | None = None
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,11 @@ class Recipe:
         freeze_batch_norm: keep the backbone's batch-norm statistics and scales (right for small batches).
         monitor: what the best epoch, the plateau and early stopping look at, on the inner validation split.
         validation_fraction: share of the training patients for that split.
-        augmentation: "light" or "none".
+        augmentation: "none", "light", "medium", "winner-2020" or "rand-augment".
+        mixup: parameter of the Beta distribution by which records of a batch are mixed; 0 for none.
+        cutmix: the same for rectangles cut from one image into another.
+        source_weights: source → factor of its records' weights; 1 where it is not named.
+        source_sampling: source → records drawn in an epoch, as a multiple of its records; 1 where it is not named.
         tta: views averaged at prediction: 1, or 8 (turns and mirrorings).
         batch_size: records.
         precision: "auto" (mixed where a GPU is), "float32" or "mixed_float16".
@@ -118,6 +125,10 @@ class Recipe:
     monitor: Monitor = "val_auc"
     validation_fraction: float = 0.15
     augmentation: Augmentation = "light"
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    source_weights: dict[str, float] = field(default_factory=dict, hash=False)
+    source_sampling: dict[str, float] = field(default_factory=dict, hash=False)
     tta: Literal[1, 8] = 8
     batch_size: int = 32
     precision: Literal["auto", "float32", "mixed_float16"] = "auto"
@@ -148,6 +159,10 @@ class Recipe:
     def epochs(self) -> int:
         """Epochs of all stages together."""
         return sum(stage.epochs for stage in self.stages)
+
+    def augmentation_of(self, stage: Stage) -> Augmentation:
+        """The augmentation of a stage: its own, else the recipe's."""
+        return self.augmentation if stage.augmentation is None else stage.augmentation
 
     def replace(self, **changes: Any) -> Recipe:
         """The recipe with some fields changed.

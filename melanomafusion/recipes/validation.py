@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import types
 import typing
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -36,6 +37,17 @@ def find_problems(recipe: Recipe) -> list[str]:
             "positive_classes: some, but not all, of classes",
         ),
         (len(set(recipe.classes)) == len(recipe.classes), "classes: each once"),
+        (0 <= recipe.mixup < 1e6, f"mixup={recipe.mixup}: at least 0, finite"),
+        (0 <= recipe.cutmix < 1e6, f"cutmix={recipe.cutmix}: at least 0, finite"),
+        (recipe.uses_images or not recipe.cutmix, "cutmix: for recipes with images"),
+        *(
+            (0 < value < 1e6, f"source_weights of {name}: {value}: above 0, finite")
+            for name, value in recipe.source_weights.items()
+        ),
+        *(
+            (0 < value <= 100, f"source_sampling of {name}: {value}: above 0, up to 100")
+            for name, value in recipe.source_sampling.items()
+        ),
         (recipe.seed >= 0, f"seed={recipe.seed}: at least 0"),
         (recipe.focal_gamma >= 0, f"focal_gamma={recipe.focal_gamma}: at least 0"),
         (
@@ -86,6 +98,9 @@ def _fits(value: Any, hint: Any) -> bool:
         return value in typing.get_args(hint) and not isinstance(value, bool)
     if origin is tuple:
         return isinstance(value, tuple) and all(_fits(item, typing.get_args(hint)[0]) for item in value)
+    if origin is dict:
+        key, item = typing.get_args(hint)
+        return isinstance(value, dict) and all(_fits(k, key) and _fits(v, item) for k, v in value.items())
     if origin is not None:  # a union such as str | None
         return any(_fits(value, option) for option in typing.get_args(hint))
     if hint is float:
@@ -98,4 +113,6 @@ def _fits(value: Any, hint: Any) -> bool:
 def _word(hint: Any) -> str:
     if typing.get_origin(hint) is Literal:
         return "one of " + ", ".join(map(repr, typing.get_args(hint)))
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return " or ".join("None" if option is type(None) else _word(option) for option in typing.get_args(hint))
     return getattr(hint, "__name__", str(hint)) if typing.get_origin(hint) is None else str(hint)

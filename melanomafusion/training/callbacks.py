@@ -127,10 +127,12 @@ class BestEpoch(keras.callbacks.Callback):
 
     Args:
         monitor: key of `MODES`.
+        whole: the model whose weights are remembered, where stages train a part of it; the trained one without it.
     """
 
-    def __init__(self, monitor: str) -> None:
+    def __init__(self, monitor: str, whole: keras.Model | None = None) -> None:
         super().__init__()
+        self.whole = whole
         self.monitor, self.sign = monitor, 1.0 if MODES[monitor] == "max" else -1.0
         self.value, self.epoch = -math.inf, 0
         self.weights: list[np.ndarray] | None = None
@@ -139,7 +141,8 @@ class BestEpoch(keras.callbacks.Callback):
         """Keep the weights if this epoch is better than every one before."""
         value = self.sign * float((logs or {})[self.monitor])
         if value > self.value:
-            self.value, self.epoch, self.weights = value, epoch + 1, self.model.get_weights()
+            model = self.model if self.whole is None else self.whole
+            self.value, self.epoch, self.weights = value, epoch + 1, model.get_weights()
 
     def restore(self, model: keras.Model) -> None:
         """Put the best weights back."""

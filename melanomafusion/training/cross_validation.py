@@ -24,7 +24,7 @@ from ..evaluation.metrics import average_precision, roc_auc
 from ..evaluation.plots import plot_roc, save_figure
 from ..execution.local import Task, run_task
 from ..images.pixels import bad_images_message, decode_images
-from ..images.spec import ImageSpec
+from ..images.prepared import image_spec
 from ..predictions import Predictions
 from ..recipes.recipe import Recipe
 from .checks import check_run
@@ -61,6 +61,7 @@ def cross_validate(
     folds: Sequence[int] | None = None,
     on_bad_image: Literal["error", "skip"] = "error",
     restart: bool = False,
+    features: str | Path | None = None,
     tensorboard: bool = False,
     on_event: OnEvent | None = None,
 ) -> CrossValidation:
@@ -77,6 +78,8 @@ def cross_validate(
         on_bad_image: "error" stops before the first epoch and names all unreadable images; "skip" leaves their records
             out and lists them in `bad_images.csv`.
         restart: begin anew where an earlier run lies.
+        features: folder where features of a frozen backbone are kept (stages that train the head without
+            augmentation); runs that share it compute them once. `out/features` without it.
         tensorboard: write TensorBoard logs into each fold's folder.
         on_event: called with progress events; they are shown on the terminal without it.
 
@@ -95,6 +98,7 @@ def cross_validate(
                 folds=folds,
                 on_bad_image=on_bad_image,
                 restart=restart,
+                features=features,
                 tensorboard=tensorboard,
                 on_event=progress,
             )
@@ -103,6 +107,7 @@ def cross_validate(
         raise RunError(f'on_bad_image is "error" or "skip". Received: on_bad_image={on_bad_image!r}')
     wanted = check_run(recipe, dataset, list(folds) if folds is not None else None)
     run = _open(out, recipe, dataset, restart)
+    kept = make_folder(features) if features else run.features
     to_train = [fold for fold in wanted if not run.is_done(fold)]
     if to_train:
         _prepare(run, recipe, on_bad_image, report)
@@ -111,7 +116,12 @@ def cross_validate(
         task = Task(
             f"fold {fold}",
             f"{_TASKS}:train_fold",
-            {"run": str(run.path), "fold": fold, "tensorboard": tensorboard},
+            {
+                "run": str(run.path),
+                "fold": fold,
+                "features": str(kept),
+                "tensorboard": tensorboard,
+            },
             run.fold(fold) / "log.txt",
         )
         run_task(task, lambda event, fold=fold: report({"fold": fold, **event}))  # type: ignore[misc]
@@ -221,7 +231,7 @@ def _prepare(run: Run, recipe: Recipe, on_bad_image: str, report: OnEvent) -> No
 def _decode(run: Run, recipe: Recipe, report: OnEvent) -> dict[str, str]:
     return decode_images(
         run.dataset,
-        ImageSpec(recipe.image_size),
+        image_spec(run.dataset, recipe.image_size),
         run.pixels,
         on_progress=lambda done, total: report({"kind": "decode", "done": done, "total": total}),
     )

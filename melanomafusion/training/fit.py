@@ -22,6 +22,7 @@ from ..deploy.bundle import write_bundle
 from ..errors import ImageError
 from ..evaluation.metrics import average_precision, roc_auc
 from ..images.pixels import Pixels, bad_images_message, decode_images, open_pixels
+from ..images.prepared import image_spec
 from ..images.spec import ImageSpec
 from ..models.fusion_model import build_fusion_model
 from ..predictions import Predictions
@@ -57,6 +58,7 @@ def fit_fold(
     *,
     out: str | Path,
     pixels: Pixels | None = None,
+    features: str | Path | None = None,
     tensorboard: bool = False,
     on_event: OnEvent | None = None,
 ) -> FoldResult:
@@ -71,6 +73,8 @@ def fit_fold(
         fold: the one to hold out.
         out: folder for oof.csv, history.csv, metrics.json and bundle/.
         pixels: decoded images of the data set; decoded for this call alone without it.
+        features: folder where features of a frozen backbone are kept (stages that train the head without
+            augmentation), for other folds and runs; `out/features` without it.
         tensorboard: write TensorBoard logs to `out/tensorboard`.
         on_event: called with progress events; they are shown on the terminal without it.
 
@@ -82,13 +86,23 @@ def fit_fold(
     """
     if on_event is None:
         with RunProgress(Console(), recipe.name) as progress:
-            return fit_fold(recipe, dataset, fold, out=out, pixels=pixels, tensorboard=tensorboard, on_event=progress)
+            return fit_fold(
+                recipe,
+                dataset,
+                fold,
+                out=out,
+                pixels=pixels,
+                features=features,
+                tensorboard=tensorboard,
+                on_event=progress,
+            )
     check_run(recipe, dataset, [fold])
     out = make_folder(out)
     policy = keras.config.dtype_policy()
+    kept = make_folder(features) if features else out / "features"
     try:
         return _fit_fold(
-            recipe, dataset, fold, out, pixels, tensorboard, lambda event: on_event({"fold": fold, **event})
+            recipe, dataset, fold, out, pixels, kept, tensorboard, lambda event: on_event({"fold": fold, **event})
         )
     finally:
         keras.config.set_dtype_policy(policy)
@@ -102,6 +116,7 @@ def _fit_fold(
     fold: int,
     out: Path,
     pixels: Pixels | None,
+    features: Path,
     tensorboard: bool,
     report: OnEvent,
 ) -> FoldResult:
@@ -111,7 +126,7 @@ def _fit_fold(
     train, held_out = dataset.held_out(fold)
     fit, validation = inner_split(recipe, train)
     encoder = MetadataEncoder(recipe.metadata_features).fit(fit.frame) if recipe.uses_metadata else None
-    spec = ImageSpec(recipe.image_size) if recipe.uses_images else None
+    spec = image_spec(dataset, recipe.image_size) if recipe.uses_images else None
     model = build_model(recipe, encoder)
     if spec is not None and pixels is None:
         pixels = _decode(dataset, spec, out / "pixels", report)
@@ -124,6 +139,7 @@ def _fit_fold(
         encoder=encoder,
         spec=spec,
         pixels=pixels,
+        features=features,
         seed=seed,
         report=report,
         tensorboard=out / "tensorboard" if tensorboard else None,

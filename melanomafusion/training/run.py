@@ -41,6 +41,11 @@ class Run:
         """Folder of the decoded images, which goes when the last fold is done."""
         return self.path / "pixels"
 
+    @property
+    def features(self) -> Path:
+        """Folder of features of frozen backbones; kept, because whatever changes them changes their place in it."""
+        return self.path / "features"
+
     def fold(self, fold: int) -> Path:
         """Folder of one fold."""
         return self.path / f"fold-{fold}"

@@ -13,17 +13,17 @@ import numpy as np
 from ..data.dataset import Dataset
 from ..data.metadata import MetadataEncoder
 from ..errors import RunError
-from ..images.pipeline import EpochCounter, inference_pipeline, training_pipeline
+from ..images.pipeline import EpochCounter
 from ..images.pixels import Pixels
 from ..images.spec import ImageSpec
 from ..recipes.recipe import Recipe, Stage
 from .callbacks import MODES, BatchProgress, BestEpoch, EpochScores, SeenScores, WarmupCosine
 from .optimizers import build_optimizer
 from .predict import probabilities, scores_of
+from .stage_inputs import StageInputs, labels_of
 
 Event = dict[str, Any]
 OnEvent = Callable[[Event], None]
-_CLASS_WEIGHT = {"class_weight": "balanced", "oversample": "oversample", "none": None}
 
 
 def train_stages(
@@ -35,6 +35,7 @@ def train_stages(
     encoder: MetadataEncoder | None,
     spec: ImageSpec | None,
     pixels: Pixels | None,
+    features: Path,
     seed: int,
     report: OnEvent,
     tensorboard: Path | None,
@@ -49,6 +50,7 @@ def train_stages(
         encoder: fitted on `fit`; None for an image-only model.
         spec: None for a metadata-only model.
         pixels: decoded images; None decodes files in each epoch.
+        features: folder where features of a frozen backbone are kept.
         seed: of order, augmentation and metadata dropout.
         report: called with progress events.
         tensorboard: folder for TensorBoard logs, or None.
@@ -59,23 +61,8 @@ def train_stages(
     Raises:
         RunError: the loss is no longer a number.
     """
-    counter, history, best = EpochCounter(), [], BestEpoch(recipe.monitor)
-    pipeline = training_pipeline(
-        fit,
-        encoder,
-        spec,
-        batch_size=recipe.batch_size,
-        class_weight=_CLASS_WEIGHT[recipe.imbalance],
-        oversample_to=recipe.oversample_to,
-        augmentation=recipe.augmentation if spec else "none",
-        metadata_dropout=recipe.metadata_dropout,
-        labels=labels_of(recipe, fit),
-        seed=seed,
-        pixels=pixels,
-        counter=counter,
-    )
-    steps = int(pipeline.cardinality())
-    watched = inference_pipeline(validation, encoder, spec, batch_size=max(recipe.batch_size, 32), pixels=pixels)
+    counter, history, best = EpochCounter(), [], BestEpoch(recipe.monitor, model)
+    inputs = StageInputs(recipe, fit, validation, encoder, spec, pixels, features, seed, counter, report)
     classes = labels_of(recipe, validation)
     outputs = len(recipe.classes) or 1
     labels = validation.targets[:, None] if classes is None else np.eye(outputs)[classes]
@@ -83,9 +70,11 @@ def train_stages(
     first_epoch = 0
     for number, stage in enumerate(recipe.stages, start=1):
         slow = set_trainable(model, recipe, stage)
+        trained, pipeline, watched = inputs.of(model, stage)
+        steps = int(pipeline.cardinality())
         seen = SeenScores(steps * recipe.batch_size, outputs)
         # No XLA: on a CPU it makes EfficientNet seven to ten times slower.
-        model.compile(build_optimizer(stage, slow), loss, weighted_metrics=[], metrics=[seen], jit_compile=False)
+        trained.compile(build_optimizer(stage, slow), loss, weighted_metrics=[], metrics=[seen], jit_compile=False)
         scores = EpochScores(
             seen=seen,
             validation=watched,
@@ -101,7 +90,7 @@ def train_stages(
         callbacks = [scores, BatchProgress(steps, report), best, *schedule_callbacks(stage, recipe.monitor, steps)]
         if tensorboard:
             callbacks.append(keras.callbacks.TensorBoard(str(tensorboard)))
-        model.fit(
+        trained.fit(
             pipeline,
             initial_epoch=first_epoch,
             epochs=first_epoch + stage.epochs,
@@ -171,14 +160,6 @@ def schedule_callbacks(stage: Stage, monitor: str, steps: int) -> list[keras.cal
             keras.callbacks.EarlyStopping(monitor=monitor, mode=MODES[monitor], patience=stage.early_stopping_patience)
         )
     return callbacks
-
-
-def labels_of(recipe: Recipe, dataset: Dataset) -> np.ndarray | None:
-    """(n,) class numbers for a multi-class recipe, None for a binary one."""
-    if not recipe.classes:
-        return None
-    numbers = {name: number for number, name in enumerate(recipe.classes)}
-    return dataset.frame["diagnosis"].map(numbers).to_numpy(dtype="int64")
 
 
 def _is_positive(labels: np.ndarray, recipe: Recipe) -> np.ndarray:

@@ -13,7 +13,7 @@ from ..data.metadata import MetadataEncoder
 from ..deploy.bundle import Bundle
 from ..errors import ImageError
 from ..images.pixels import bad_images_message, decode_images, open_pixels
-from ..images.spec import ImageSpec
+from ..images.prepared import image_spec
 from .fit import build_model, fit_fold, set_up_keras
 from .predict import predict_scores
 from .run import Run
@@ -32,12 +32,21 @@ def check_weights(*, on_event: OnEvent, run: str) -> None:
     )
 
 
-def train_fold(*, on_event: OnEvent, run: str, fold: int, tensorboard: bool) -> None:
+def train_fold(*, on_event: OnEvent, run: str, fold: int, features: str, tensorboard: bool) -> None:
     """Train one fold of a run that was prepared."""
     opened = Run(Path(run))
     recipe, dataset = opened.recipe, opened.dataset
-    pixels = open_pixels(dataset, ImageSpec(recipe.image_size), opened.pixels) if recipe.uses_images else None
-    fit_fold(recipe, dataset, fold, out=opened.fold(fold), pixels=pixels, tensorboard=tensorboard, on_event=on_event)
+    pixels = open_pixels(dataset, image_spec(dataset, recipe.image_size), opened.pixels) if recipe.uses_images else None
+    fit_fold(
+        recipe,
+        dataset,
+        fold,
+        out=opened.fold(fold),
+        pixels=pixels,
+        features=features,
+        tensorboard=tensorboard,
+        on_event=on_event,
+    )
 
 
 def predict_bundles(*, on_event: OnEvent, bundles: list[str], dataset: str, out: str) -> None:

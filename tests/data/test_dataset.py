@@ -157,7 +157,9 @@ def test_concat_keeps_all_records_and_fills_columns_that_one_lacks():
 def test_concat_refuses_a_name_in_both():
     with pytest.raises(TableError) as caught:
         Dataset(frame(2)).concat(Dataset(frame(3)))
-    assert caught.value.problems == ["image_name 'i0' stands more than once", "image_name 'i1' stands more than once"]
+    assert caught.value.problems == [
+        "2 images of synthetic are in synthetic too (2 by name, 0 by content; 0 with another target): i0, i1"
+    ]
 
 
 def test_with_columns_gives_a_new_data_set():

@@ -94,3 +94,119 @@ def test_the_report_counts_and_warns_of_the_cost():
     assert "no probabilities" in weighted
     assert "no probabilities until calibrated" in imbalance_report(targets, "oversample")
     assert "No weights and no oversampling." in imbalance_report(targets, "none")
+
+
+SOURCES = np.array(["a"] * 4 + ["b"] * 6)
+SOURCED = st.lists(st.tuples(st.integers(0, 1), st.sampled_from("abc")), min_size=1, max_size=60)
+
+
+def split_pairs(pairs):
+    return np.array([pair[0] for pair in pairs]), np.array([pair[1] for pair in pairs])
+
+
+@PROPERTY
+@given(SOURCED, st.floats(0.1, 10), st.floats(0.1, 10))
+def test_source_weights_are_in_proportion_and_have_mean_1(pairs, a, b):
+    targets, sources = split_pairs(pairs)
+    known = {"a": a, "b": b}
+    given_weights = {name: value for name, value in known.items() if name in sources}
+    weights = sample_weights(targets, "none", sources=sources, source_weights=given_weights)
+    assert weights.dtype == np.float32
+    assert weights.mean() == pytest.approx(1.0, abs=1e-5)
+    factors = np.array([known.get(name, 1.0) for name in sources])
+    np.testing.assert_allclose(weights, factors / factors.mean(), rtol=1e-5)
+
+
+def test_source_weights_multiply_class_weights():
+    targets = np.array([0, 1, 0, 0, 1, 0, 0, 0, 1, 0])
+    both = sample_weights(targets, "class_weight", sources=SOURCES, source_weights={"b": 3.0})
+    golden = compute_sample_weight("balanced", targets) * np.where(SOURCES == "b", 3.0, 1.0)
+    np.testing.assert_allclose(both, golden / golden.mean(), rtol=1e-6)
+
+
+@PROPERTY
+@given(SOURCED, st.floats(0.05, 3.0), st.integers(0, 5))
+def test_source_sampling_draws_the_share_of_each_source(pairs, share, seed):
+    targets, sources = split_pairs(pairs)
+    name = sources[0]
+    rng = np.random.default_rng(seed)
+    rows = epoch_rows(targets, "none", 0.5, sources=sources, source_sampling={name: share}, rng=rng)
+    assert rows.dtype == np.int64
+    times = np.bincount(rows, minlength=len(targets))
+    assert (times[sources != name] == 1).all()
+    # Positives and the rest apart, so that no epoch is without the rare ones by chance.
+    for target in (0, 1):
+        drawn = times[(sources == name) & (targets == target)]
+        if len(drawn):
+            assert drawn.sum() == max(1, round(len(drawn) * share))
+            # As evenly as can be: no record twice before each stands once.
+            assert np.ptp(drawn) <= 1
+
+
+def test_other_records_are_drawn_in_each_epoch_and_the_same_by_the_same_seed():
+    sources = np.array(["a"] * 1000)
+    options = {"sources": sources, "source_sampling": {"a": 0.5}}
+    draws = [
+        epoch_rows(np.zeros(1000, dtype=int), "none", 0.5, rng=np.random.default_rng([0, epoch]), **options)
+        for epoch in (0, 1, 0)
+    ]
+    assert draws[0].tolist() == draws[2].tolist()
+    common = len(set(draws[0]) & set(draws[1]))
+    assert 200 < common < 300
+    assert draws[0].tolist() == sorted(set(draws[0]))
+
+
+def test_a_source_sampled_twice_stands_twice():
+    rows = epoch_rows(
+        np.zeros(10, dtype=int),
+        "none",
+        0.5,
+        sources=SOURCES,
+        source_sampling={"a": 2},
+        rng=np.random.default_rng(0),
+    )
+    assert rows.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 5, 6, 7, 8, 9]
+
+
+def test_positives_are_repeated_among_the_drawn():
+    targets = np.array([1] * 10 + [0] * 1000)
+    sources = np.array(["few"] * 10 + ["many"] * 1000)
+    rng = np.random.default_rng(0)
+    rows = epoch_rows(targets, "oversample", 0.5, sources=sources, source_sampling={"many": 0.1}, rng=rng)
+    assert (targets[rows] == 0).sum() == 100
+    assert (targets[rows] == 1).sum() == 100
+
+
+@pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf"), "2", None, True])
+@pytest.mark.parametrize("option", ["source_weights", "source_sampling"])
+def test_a_factor_that_is_no_number_above_0_is_refused(option, value):
+    with pytest.raises(RecipeError, match=rf"{option}\['a'\] must be a number above 0"):
+        call(option, {"a": value})
+
+
+@pytest.mark.parametrize("option", ["source_weights", "source_sampling"])
+def test_an_unknown_source_is_refused_with_those_known(option):
+    with pytest.raises(RecipeError, match="names 'isic', which is no source.*Sources: a, b"):
+        call(option, {"isic": 2.0})
+
+
+@pytest.mark.parametrize("option", ["source_weights", "source_sampling"])
+@pytest.mark.parametrize("sources", [None, np.array(["a"])])
+def test_factors_without_the_source_of_each_record_are_refused(option, sources):
+    with pytest.raises(RecipeError, match="needs the source of each of the 10 records"):
+        call(option, {"a": 2.0}, sources=sources)
+
+
+def test_sampling_without_a_generator_or_a_hundredfold_is_refused():
+    with pytest.raises(RecipeError, match="give rng="):
+        epoch_rows(np.zeros(10), "none", 0.5, sources=SOURCES, source_sampling={"a": 0.5})
+    with pytest.raises(RecipeError, match="above 0 up to 100"):
+        call("source_sampling", {"a": 101})
+
+
+def call(option, value, sources=SOURCES):
+    targets = np.zeros(10, dtype=int)
+    if option == "source_weights":
+        return sample_weights(targets, "none", sources=sources, source_weights=value)
+    rng = np.random.default_rng(0)
+    return epoch_rows(targets, "none", 0.5, sources=sources, source_sampling=value, rng=rng)

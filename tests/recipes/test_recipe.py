@@ -23,6 +23,7 @@ STAGES = st.builds(
     schedule=st.sampled_from(["plateau", "cosine", "constant"]),
     warmup_epochs=st.floats(0, 1.5),
     early_stopping_patience=st.none() | st.integers(1, 20),
+    augmentation=st.none() | st.sampled_from(["none", "light"]),
 )
 RECIPES = st.builds(
     Recipe,
@@ -58,6 +59,28 @@ def test_json_holds_every_field_in_plain_values(recipe):
     content = json.loads(recipe.to_json())
     assert set(content) == {field.name for field in dataclasses.fields(Recipe)}
     assert content == recipe.to_dict()
+
+
+def test_a_stage_without_augmentation_has_that_of_the_recipe():
+    stages = [{"trainable": "head", "augmentation": "none"}, {"trainable": "all"}]
+    recipe = Recipe("r", stages=stages, augmentation="light")
+    assert [recipe.augmentation_of(stage) for stage in recipe.stages] == ["none", "light"]
+
+
+def test_json_from_before_stages_had_an_augmentation_is_read():
+    content = Recipe("r", stages=(Stage(trainable="head"), Stage())).to_dict()
+    for old in content["stages"]:
+        del old["augmentation"]
+    recipe = Recipe.from_json(json.dumps(content))
+    assert [stage.augmentation for stage in recipe.stages] == [None, None]
+    assert recipe == Recipe("r", stages=(Stage(trainable="head"), Stage()))
+
+
+def test_a_wrong_augmentation_of_a_stage_is_refused_with_those_there_are():
+    with pytest.raises(RecipeError, match=r"stage 1: augmentation='heavy': expected one of 'none', 'light'.* or None"):
+        stage(augmentation="heavy")
+    with pytest.raises(RecipeError, match=r"stage 1: augmentation=True: expected one of"):
+        stage(augmentation=True)
 
 
 def test_multi_class_recipe_survives_json():

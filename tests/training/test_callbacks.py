@@ -79,6 +79,18 @@ def test_the_best_epoch_is_remembered_over_stages():
     assert model.weights[0][0] == 1.0
 
 
+def test_the_weights_of_the_whole_model_are_remembered_where_a_part_of_it_is_trained():
+    part, whole = Model(), Model()
+    best = BestEpoch("val_auc", whole)
+    best.set_model(part)
+    for epoch, value in enumerate([0.6, 0.9, 0.7]):
+        part.weights, whole.weights = [np.zeros(1)], [np.array([5.0, float(epoch)])]
+        best.on_epoch_end(epoch, {"val_auc": value})
+    best.restore(whole)
+    assert list(whole.weights[0]) == [5.0, 1.0]
+    assert list(part.weights[0]) == [0.0]
+
+
 def test_scores_seen_in_training_are_exact():
     """Where Keras's AUC bins 200 thresholds."""
     rng = np.random.default_rng(0)

@@ -139,6 +139,7 @@ def test_a_frozen_stage_changes_the_head_alone_and_frozen_batch_norm_keeps_its_s
     recipe = TINY.replace(weights=str(path), freeze_batch_norm=True, stages=stages)
     frozen = mf.Bundle.read(mf.fit_fold(recipe, folded, 0, out=tmp_path / "a", pixels=pixels).bundle).build_model()
     assert start is None
+    assert not (tmp_path / "a" / "features").exists()  # augmented: no image is the same twice
     assert same(frozen.get_layer("tiny").get_weights(), application.get_weights())
 
     stages = [{"trainable": "all", "epochs": 1, "learning_rate": 1e-2, "schedule": "constant"}]

@@ -11,9 +11,11 @@ from .csv_table import load_csv
 from .ham10000 import load_ham10000
 from .image_folders import load_image_folders
 from .isic_2019 import load_isic_2019
+from .isic_archive import load_isic_archive
 from .siim_isic_2020 import load_siim_isic_2020
+from .tfrecords import load_tfrecords
 
-SOURCES = ("siim-isic-2020", "isic-2019", "ham10000", "folders", "csv")
+SOURCES = ("siim-isic-2020", "isic-2019", "ham10000", "isic-archive", "tfrecords", "folders", "csv")
 
 
 def load_source(
@@ -28,12 +30,15 @@ def load_source(
 ) -> Dataset:
     """Load a source by its name; the options are those of its load_ function.
 
+    TFRecords take `root/train.csv` (`test.csv`) as their table where it is there, and `image_folder` as the folder of
+    the shards.
+
     Raises:
         TableError: an unknown name, an option that the source does not have, or a problem of the data.
     """
     if source not in SOURCES:
         raise TableError("source", [f"{source!r} is unknown"], f"Known: {', '.join(SOURCES)}.")
-    if split != "train" and source not in ("siim-isic-2020", "csv"):
+    if split != "train" and source not in ("siim-isic-2020", "tfrecords", "csv"):
         raise TableError("source", [f"{source} has no split {split!r}"], "Load the records to predict with csv.")
     options: dict[str, Any] = {
         "image_folder": image_folder,
@@ -44,10 +49,17 @@ def load_source(
         if image_folder or not with_images or missing_images != "error" or extra_images != "error":
             raise TableError("source", ["folders has no table: it takes the folder alone"])
         return load_image_folders(root)
+    if source == "tfrecords":
+        if not with_images:
+            raise TableError("source", ["tfrecords has no table of its own: it takes the shards"])
+        own = Path(root) / f"{split}.csv"
+        table = own if own.is_file() else None
+        options.pop("image_folder")
+        return load_tfrecords(image_folder or root, table=table, split=split, **options)
     if source == "csv":
         options["image_folder"] = image_folder if with_images else None
         return load_csv(root, has_target=split == "train", **options)
     if source == "siim-isic-2020":
         return load_siim_isic_2020(root, split=split, with_images=with_images, **options)  # type: ignore[arg-type]
-    load = load_isic_2019 if source == "isic-2019" else load_ham10000
-    return load(root, with_images=with_images, **options)
+    loaders = {"isic-2019": load_isic_2019, "ham10000": load_ham10000, "isic-archive": load_isic_archive}
+    return loaders[source](root, with_images=with_images, **options)
