@@ -13,6 +13,7 @@ SAYS = {
     "03_cross_validate_and_ensemble": "rank mean",
     "04_kaggle_submission": "image_name,target",
     "05_benchmark_ensembles": "nested AUC",
+    "06_audit_combine_prepare": "the same pixels",
 }
 
 

@@ -1,7 +1,7 @@
 """All pairs of hashes within a Hamming distance, exact, in blocks that stay in the processor's cache.
 
-Packed into 64-bit words, a pair costs one XOR and one population count a word. The distance over the first half of the
-words is a lower bound: only pairs that pass it are compared in full, which is next to none of them.
+Packed into 64-bit words, a pair costs one XOR and one population count a word. The distance over the first few words is
+a lower bound: only pairs that pass it are compared in full, which is next to none of them.
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ def close_pairs(first: np.ndarray, second: np.ndarray, max_distance: int) -> tup
         MelanomaFusionError: more than `MAX_PAIRS` pairs.
     """
     n, words = first.shape
-    half = min(3, max(1, words // 2))  # three words count up to 192: uint8 does not overflow
+    # Hashes of unlike images differ in half of their bits: with so many words, such a pair is 3 deviations too far.
+    enough = [k for k in range(1, words) if 32 * k - max_distance >= 3 * 4 * k**0.5]
+    counted = min(enough, default=words)
     columns = np.ascontiguousarray(second.T)
     left = MAX_PAIRS
 
@@ -51,7 +53,7 @@ def close_pairs(first: np.ndarray, second: np.ndarray, max_distance: int) -> tup
         for column in range(start, n, _COLUMNS):
             stop = min(column + _COLUMNS, n)
             bound = np.bitwise_count(rows[:, 0, None] ^ columns[0, column:stop])
-            for word in range(1, half):
+            for word in range(1, counted):  # a sum beyond 255 wraps round to a smaller one, still a lower bound
                 bound += np.bitwise_count(rows[:, word, None] ^ columns[word, column:stop])
             near = np.flatnonzero(bound <= max_distance)
             if len(near):

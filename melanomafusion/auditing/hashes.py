@@ -1,4 +1,4 @@
-"""What an audit keeps of each image: SHA-256 of its bytes, a perceptual hash, a small thumbnail, its size.
+"""What an audit keeps of each image: SHA-256 of its bytes, a perceptual hash, a small grey picture, its size.
 
 Each file is read once and decoded at reduced scale, in threads.
 """
@@ -25,8 +25,7 @@ from .hamming import pack_bits
 HASH_BITS = 256
 VIEWS = 8
 _HASH_SIDE = 16
-_PICTURE_SIDE = 4 * _HASH_SIDE  # what pHash takes its cosine transform of
-_THUMBNAIL_SIDE = 16
+PICTURE_SIDE = 4 * _HASH_SIDE  # what pHash takes its cosine transform of
 _AT_LEAST = (128, 128)
 _BLANK = 1.0  # grey levels: a picture of less contrast than this has nothing that a hash could tell
 
@@ -42,7 +41,7 @@ class ImageHashes:
         height: (n,) pixels as stored.
         file_bytes: (n,) size of the encoded image.
         words: (n, 8, 4) uint64: pHash of the picture and of its seven mirrored or rotated views.
-        thumbnails: (n, 16, 16) uint8, grey.
+        pictures: (n, 64, 64) uint8, grey, squeezed to a square: 4 kB an image.
         hashed: (n,) bool: decoded, and not of one colour.
         problems: image_name, path and problem of images that could not be read or are of one colour.
     """
@@ -53,7 +52,7 @@ class ImageHashes:
     height: np.ndarray
     file_bytes: np.ndarray
     words: np.ndarray
-    thumbnails: np.ndarray
+    pictures: np.ndarray
     hashed: np.ndarray
     problems: pd.DataFrame
 
@@ -83,7 +82,7 @@ def hash_images(
         height=np.full(n, np.nan),
         file_bytes=np.full(n, np.nan),
         words=np.zeros((n, VIEWS, HASH_BITS // 64), dtype=np.uint64),
-        thumbnails=np.zeros((n, _THUMBNAIL_SIDE, _THUMBNAIL_SIDE), dtype=np.uint8),
+        pictures=np.zeros((n, PICTURE_SIDE, PICTURE_SIDE), dtype=np.uint8),
         hashed=np.zeros(n, dtype=bool),
         problems=pd.DataFrame(),
     )
@@ -129,16 +128,14 @@ def _hash_image(result: ImageHashes, row: int, path: str) -> str | None:
     except (ImageError, ValueError) as error:  # a path with a null character is a ValueError
         message = str(error)
         return message.removeprefix(path).removeprefix("image").removeprefix(": ")
-    picture = np.asarray(grey.resize((_PICTURE_SIDE, _PICTURE_SIDE), Image.Resampling.LANCZOS))
-    block = _PICTURE_SIDE // _THUMBNAIL_SIDE
-    means = picture.reshape(_THUMBNAIL_SIDE, block, _THUMBNAIL_SIDE, block).mean(axis=(1, 3))
-    if means.std() < _BLANK:
+    picture = np.asarray(grey.resize((PICTURE_SIDE, PICTURE_SIDE), Image.Resampling.LANCZOS))
+    if picture.std() < _BLANK:
         return "a picture of one colour, nothing to be seen"
     bits = [
         imagehash.phash(Image.fromarray(np.ascontiguousarray(view)), hash_size=_HASH_SIDE).hash.ravel()
         for view in dihedral_views(picture)
     ]
     result.words[row] = pack_bits(np.stack(bits))
-    result.thumbnails[row] = means.round()
+    result.pictures[row] = picture
     result.hashed[row] = True
     return None

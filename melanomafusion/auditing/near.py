@@ -25,9 +25,11 @@ import numpy as np
 
 from .hamming import close_pairs
 from .hashes import VIEWS, ImageHashes, dihedral_views
+from .second_look import coarse_similarity, detail_similarity
 
-MAX_DISTANCE = 48
-MIN_SIMILARITY = 0.93
+MAX_DISTANCE = 64
+MIN_COARSE = 0.9
+MIN_DETAIL = 0.6
 _BLOCK = 10_000
 _STRICTNESS = np.array([1, *[2] * (VIEWS - 1)])
 
@@ -77,8 +79,20 @@ def near_pairs(
     same = np.zeros(len(i), dtype=bool)
     for start in range(0, len(i), _BLOCK):  # memory stays small where a large max_distance finds a million
         block = slice(start, start + _BLOCK)
-        same[block] = compare_pairs(hashes, i[block], j[block])[1] >= MIN_SIMILARITY
+        same[block] = _confirmed(hashes, i[block], j[block])
     return i[same], j[same]
+
+
+def _confirmed(hashes: ImageHashes, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+    """(m,) bool: the pictures, in the view that is closest, are alike in the large and in their details."""
+    _, view = _closest_view(hashes, i, j)
+    same = np.zeros(len(i), dtype=bool)
+    for number in range(VIEWS):
+        rows = np.flatnonzero(view == number)
+        first, second = hashes.pictures[i[rows]], dihedral_views(hashes.pictures[j[rows]])[number]
+        rows_left = coarse_similarity(first, second) >= MIN_COARSE
+        same[rows[rows_left]] = detail_similarity(first[rows_left], second[rows_left]) >= MIN_DETAIL
+    return same
 
 
 def compare_pairs(hashes: ImageHashes, i: np.ndarray, j: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -90,25 +104,21 @@ def compare_pairs(hashes: ImageHashes, i: np.ndarray, j: np.ndarray) -> tuple[np
         j: (m,) rows.
 
     Returns:
-        In the view that is closest, (m,) float64 distance in bits, (m,) float64 correlation of the grey thumbnails,
-        within [−1, 1], and (m,) bool whether that view is a turned one. NaN, NaN, False where one was not hashed.
+        In the view that is closest, (m,) float64 distance in bits, (m,) float64 similarity of the details, within
+        [−1, 1], and (m,) bool whether that view is mirrored or rotated. NaN, NaN, False where one was not hashed.
     """
+    distances, view = _closest_view(hashes, i, j)
+    similarities = np.full(len(i), np.nan)
+    for number in range(VIEWS):
+        rows = np.flatnonzero(view == number)
+        second = dihedral_views(hashes.pictures[j[rows]])[number]
+        similarities[rows] = detail_similarity(hashes.pictures[i[rows]], second)
+    known = hashes.hashed[i] & hashes.hashed[j]
+    return np.where(known, distances, np.nan), np.where(known, similarities, np.nan), known & (view > 0)
+
+
+def _closest_view(hashes: ImageHashes, i: np.ndarray, j: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(m,) distance and (m,) number of the view of the second image that is closest; turned views count double."""
     distances = np.bitwise_count(hashes.words[i, :1] ^ hashes.words[j]).sum(axis=2, dtype=np.int64)
     view = np.argmin(distances * _STRICTNESS, axis=1)
-    chosen = np.arange(len(i)), view
-    views = np.stack([_standardised(turned) for turned in dihedral_views(hashes.thumbnails[j])], axis=1)
-    similarities = (_standardised(hashes.thumbnails[i])[:, None] * views).sum(axis=(2, 3))
-    known = hashes.hashed[i] & hashes.hashed[j]
-    return (
-        np.where(known, distances[chosen], np.nan),
-        np.where(known, similarities[chosen], np.nan),
-        known & (view > 0),
-    )
-
-
-def _standardised(thumbnails: np.ndarray) -> np.ndarray:
-    """(m, s, s) float32 of mean 0 and norm 1; zero where there is no contrast."""
-    values = thumbnails.astype(np.float32)
-    values = values - values.mean(axis=(1, 2), keepdims=True)
-    norm = np.sqrt((values**2).sum(axis=(1, 2), keepdims=True))
-    return np.asarray(values / np.maximum(norm, 1e-9))
+    return distances[np.arange(len(i)), view], view

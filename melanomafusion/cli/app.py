@@ -84,7 +84,11 @@ def load(
     extra: ExtraImages,
     table_only: bool,
 ) -> Dataset:
-    """Load a data set from its folder, or from a demo folder."""
+    """Load a data set from its folder, from a folder of prepared images, or from a demo folder."""
+    if (root / "prepared.json").is_file():
+        from ..images.prepared import load_prepared
+
+        return load_prepared(root)
     from ..data.sources.catalogue import load_source
 
     demo_data = root / "data"

@@ -18,7 +18,7 @@ from ..data.dataset import Dataset
 from ..errors import ImageError
 from ..execution.local import Task, run_tasks
 from .preparation import Mode, Preparation
-from .prepared import SUMMARY, Prepared
+from .prepared import SUMMARY, Prepared, preparation_of
 from .shard import prepare_shard, write_shard
 from .shard_notes import NOTES, claim_folder, fingerprints, shard_name, valid_notes, write_note, write_summary
 
@@ -63,7 +63,7 @@ def prepare(
         What was written, and which images were refused and why: they are in no shard.
 
     Raises:
-        ImageError: records without images, or a value out of range.
+        ImageError: records without images, images that are prepared already, or a value out of range.
         OutputError: the folder holds something else, or cannot be written.
     """
     preparation = Preparation(image_size, mode, crop_border, colour_constancy, quality)
@@ -75,6 +75,10 @@ def prepare(
     if len(without) or not len(frame):
         first = f", e.g. {without.iloc[0]}" if len(without) else ""
         raise ImageError(f"{len(without):,} of {len(frame):,} records have no image{first}. Load them with images.")
+    if preparation_of(dataset) is not None:
+        raise ImageError(
+            "These images are prepared already. Prepare the raw files, or load_prepared() and train on it."
+        )
     folder = claim_folder(Path(out), preparation, frame, shard_size, restart)
     wanted = fingerprints(frame, preparation, shard_size)
     notes = valid_notes(folder, wanted)

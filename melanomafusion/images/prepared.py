@@ -120,7 +120,7 @@ def preparation_of(dataset: Dataset) -> Preparation | None:
     folders = sorted({Path(place[0]).parent for place in places if place and place[0].endswith(".parquet")})
     found: dict[Preparation, Path] = {}
     for folder in folders:
-        found.setdefault(_preparation(folder), folder)
+        found.setdefault(_preparation(folder, _modified(folder)), folder)
     if len(found) > 1:
         ways = "; ".join(f"{folder}: {preparation}" for preparation, folder in found.items())
         raise ImageError(f"The images were prepared in different ways, so one model cannot take them all: {ways}.")
@@ -154,6 +154,15 @@ def check_spec(dataset: Dataset, spec: ImageSpec) -> None:
         )
 
 
+def _modified(folder: Path) -> int:
+    """A folder that was prepared anew is read anew."""
+    try:
+        return (folder / SUMMARY).stat().st_mtime_ns
+    except OSError:
+        return -1
+
+
 @lru_cache(maxsize=64)
-def _preparation(folder: Path) -> Preparation:
+def _preparation(folder: Path, modified: int) -> Preparation:
+    del modified
     return Prepared.read(folder).preparation

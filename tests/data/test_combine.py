@@ -137,7 +137,9 @@ def test_an_error_counts_overlaps_names_the_first_and_says_what_to_do():
     with pytest.raises(TableError) as caught:
         concat([dataset("a", names, target=[0] * 7), dataset("b", [*names, "j"], target=[1] + [0] * 7)])
     message = str(caught.value)
-    assert "7 images of b are in a too (7 by name, 0 by content; 1 with another target): i0, i1, i2, i3, i4, …" in message
+    assert (
+        "7 images of b are in a too (7 by name, 0 by content; 1 with another target): i0, i1, i2, i3, i4, …" in message
+    )
     assert 'on_overlap="first"' in message
     assert "i5" not in message
 

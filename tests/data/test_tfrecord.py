@@ -109,7 +109,10 @@ def test_images_are_not_read(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (message(2, bytes([1 << 3 | 5]) + struct.pack("<f", 1.5) + bytes([1 << 3 | 5]) + struct.pack("<f", 2)), [1.5, 2]),
+        (
+            message(2, bytes([1 << 3 | 5]) + struct.pack("<f", 1.5) + bytes([1 << 3 | 5]) + struct.pack("<f", 2)),
+            [1.5, 2],
+        ),
         (message(3, bytes([1 << 3, 7, 1 << 3, 0x80, 0x01])), [7, 128]),
         (message(3, bytes([1 << 3]) + b"\xff" * 9 + b"\x01"), [-1]),
         # Packed and unpacked in one list, and a list in two parts.

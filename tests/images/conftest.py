@@ -4,6 +4,7 @@ import importlib
 import io
 import json
 import struct
+import zlib
 
 import numpy as np
 import pandas as pd
@@ -150,8 +151,9 @@ def damaged_files(encoded):
     alpha = np.dstack([smooth, np.full(smooth.shape[:2], 255, np.uint8)])
     alpha[3, 4, 3] = 254
     lesion = encoded(paint_lesion(0.5, 200, rng), quality=90)
-    height_and_width = whole.index(b"\xff\xc0") + 5
-    huge = whole[:height_and_width] + struct.pack(">HH", 7000, 7200) + whole[height_and_width + 4 :]
+    header = struct.pack(">IIBBBBB", 7200, 7000, 8, 2, 0, 0, 0)
+    png = _png(smooth)
+    huge = png[:16] + header + struct.pack(">I", zlib.crc32(b"IHDR" + header)) + png[33:]
     grey_16 = io.BytesIO()
     Image.fromarray((picture[..., 0].astype(np.uint16) * 257)).save(grey_16, "PNG")
     return {
@@ -166,7 +168,7 @@ def damaged_files(encoded):
         "part_alpha.png": (_png(alpha), False),
         "opaque_alpha.png": (_png(alpha | np.array([0, 0, 0, 255], np.uint8)), True),
         "empty.jpg": (b"", False),
-        "fifty_megapixels.jpg": (huge, False),
+        "fifty_megapixels.png": (huge, False),
         "sound.jpg": (whole, True),
     }
 

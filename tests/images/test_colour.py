@@ -71,7 +71,9 @@ def test_shape_and_type_are_kept_and_the_image_is_not_touched(step, image, seed)
 
 
 @pytest.mark.parametrize("step", STEPS, ids=repr)
-def test_another_chance_gives_another_image(step, picture):
+def test_another_chance_gives_another_image(step):
+    # Large enough for the limit of CLAHE to show: a tile of a few pixels is always at its least.
+    picture = np.random.default_rng(0).integers(0, 256, (128, 128, 3), dtype="uint8")
     assert len({step(picture, np.random.default_rng(seed)).tobytes() for seed in range(12)}) >= 3
 
 
@@ -230,7 +232,8 @@ def test_motion_blur_makes_a_line_of_a_point_in_every_direction():
         rows, columns = np.nonzero(light)
         assert 3 <= len(rows) <= 5
         assert light.sum() == pytest.approx(255, abs=3)
-        assert rows.mean() == columns.mean() == 7
+        assert abs(rows.mean() - 7) <= 0.5
+        assert abs(columns.mean() - 7) <= 0.5
         assert max(np.ptp(rows), np.ptp(columns)) == len(rows) - 1  # one pixel per step, without a gap
         centred = np.stack([columns - 7, rows - 7])
         assert np.linalg.svd(centred, compute_uv=False)[1] < 1  # all near one line
