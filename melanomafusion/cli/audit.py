@@ -9,17 +9,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .app import (
+    AlsoOption,
     AsJson,
     ExtraImages,
     ExtraOption,
     ImagesOption,
     MissingImages,
     MissingOption,
+    Overlaps,
+    OverlapsOption,
     Source,
     SourceOption,
     TableOnly,
     console,
-    load,
+    load_all,
 )
 from .data import data_app
 
@@ -36,6 +39,8 @@ def data_audit(
     images: ImagesOption = None,
     missing_images: MissingOption = MissingImages.error,
     extra_images: ExtraOption = ExtraImages.error,
+    also: AlsoOption = None,
+    overlaps: OverlapsOption = Overlaps.error,
     folds_file: Annotated[Path | None, typer.Option(help="folds.csv to judge by.")] = None,
     n_folds: Annotated[int | None, typer.Option(help="Assign so many folds first, and judge by them.")] = None,
     group: Annotated[str | None, typer.Option(help="With --n-folds: patient, lesion, a column, or record.")] = None,
@@ -58,7 +63,7 @@ def data_audit(
         raise typer.BadParameter("--folds-file and --n-folds exclude each other.")
     if group and not n_folds:
         raise typer.BadParameter("--group needs --n-folds.")
-    dataset = load(source, root, split, images, missing_images, extra_images, table_only)
+    dataset = load_all(source, root, split, images, missing_images, extra_images, table_only, also, overlaps)
     if table:
         dataset = join_table(dataset, table)
     dataset = _divided(dataset, folds_file, n_folds, group, seed)

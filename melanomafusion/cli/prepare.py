@@ -15,16 +15,19 @@ from rich.table import Table
 from ..errors import SHOWN_PROBLEMS
 from ..progress import progress_bar
 from .app import (
+    AlsoOption,
     AsJson,
     ExtraImages,
     ExtraOption,
     ImagesOption,
     MissingImages,
     MissingOption,
+    Overlaps,
+    OverlapsOption,
     Source,
     SourceOption,
     console,
-    load,
+    load_all,
 )
 from .data import data_app
 
@@ -46,6 +49,8 @@ def data_prepare(
     images: ImagesOption = None,
     missing_images: MissingOption = MissingImages.error,
     extra_images: ExtraOption = ExtraImages.error,
+    also: AlsoOption = None,
+    overlaps: OverlapsOption = Overlaps.error,
     image_size: Annotated[int, typer.Option(help="Side in pixels.")] = 512,
     mode: Annotated[ModeOption, typer.Option(help="Squeeze, cut a square, or keep the shape.")] = ModeOption.resize,
     crop_border: Annotated[bool, typer.Option("--crop-border", help="Cut off black borders.")] = False,
@@ -60,7 +65,7 @@ def data_prepare(
     """Shrink the images into Parquet shards, on all cores; goes on where it stopped. Bad files are listed."""
     from ..images.prepare import prepare
 
-    dataset = load(source, root, split, images, missing_images, extra_images, False)
+    dataset = load_all(source, root, split, images, missing_images, extra_images, False, also, overlaps)
     screen = Console(stderr=True, highlight=False, soft_wrap=True) if as_json else console
     with progress_bar(screen, "preparing", unit="images") as on_event:
         prepared = prepare(

@@ -13,17 +13,20 @@ from rich.table import Table
 
 from ..errors import RecipeError
 from .app import (
+    AlsoOption,
     AsJson,
     ExtraImages,
     ExtraOption,
     ImagesOption,
     MissingImages,
     MissingOption,
+    Overlaps,
+    OverlapsOption,
     Source,
     SourceOption,
     app,
     console,
-    load,
+    load_all,
 )
 
 if TYPE_CHECKING:
@@ -75,6 +78,8 @@ def train(
     images: ImagesOption = None,
     missing_images: MissingOption = MissingImages.error,
     extra_images: ExtraOption = ExtraImages.error,
+    also: AlsoOption = None,
+    overlaps: OverlapsOption = Overlaps.error,
     folds: Annotated[str | None, typer.Option(help="Some of the folds, e.g. 0,1.")] = None,
     n_folds: int = 5,
     fold_seed: int = 0,
@@ -92,7 +97,9 @@ def train(
 
     chosen = _recipe(recipe, set_ or [])
     wanted = _numbers(folds)
-    dataset = load(source, data, "train", images, missing_images, extra_images, not chosen.uses_images)
+    dataset = load_all(
+        source, data, "train", images, missing_images, extra_images, not chosen.uses_images, also, overlaps
+    )
     dataset = (
         read_folds(dataset, folds_file) if folds_file else assign_folds(dataset, n_folds, seed=fold_seed, group=group)
     )

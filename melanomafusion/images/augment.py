@@ -96,7 +96,7 @@ class UserFunction:
         if not isinstance(result, np.ndarray) or result.shape != image.shape or result.dtype != image.dtype:
             found = f"{result.dtype} {result.shape}" if isinstance(result, np.ndarray) else type(result).__name__
             raise ImageError(
-                f"An augmentation gives back {image.dtype} {image.shape}, as it received. {self.function!r} gave {found}."
+                f"An augmentation gives back {image.dtype} {image.shape}, as it got. {self.function!r} gave {found}."
             )
         return result
 

@@ -16,7 +16,7 @@ from melanomafusion.data.folds import assign_folds, check_folds, group_keys, id_
 from melanomafusion.data.schema import COLUMNS
 from melanomafusion.errors import FoldError, ImageError, TableError
 
-PROPERTY = settings(max_examples=30, deadline=None, database=None)
+PROPERTY = settings(max_examples=20, deadline=None, database=None)
 
 
 def dataset(source, names, **columns):
@@ -272,8 +272,8 @@ def test_links_hold_for_groups_of_another_column_and_not_for_records():
     one = dataset("a", ["x", "y"], patient_id=["1", "1"], clinic=["c", "c"])
     two = dataset("b", ["x", "z"], patient_id=["9", "9"], clinic=["d", "d"])
     both = concat([one, two], on_overlap="first")
-    assert group_keys(both, "clinic")[0].nunique() == 1
-    assert group_keys(both, "record")[0].nunique() == 3
+    assert len(set(group_keys(both, "clinic")[0])) == 1
+    assert len(set(group_keys(both, "record")[0])) == 3
 
 
 def test_folds_that_split_a_link_or_a_shared_lesion_are_refused():

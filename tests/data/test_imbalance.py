@@ -186,7 +186,7 @@ def test_a_factor_that_is_no_number_above_0_is_refused(option, value):
 
 @pytest.mark.parametrize("option", ["source_weights", "source_sampling"])
 def test_an_unknown_source_is_refused_with_those_known(option):
-    with pytest.raises(RecipeError, match="names 'isic', which is no source.*Sources: a, b"):
+    with pytest.raises(RecipeError, match=r"names 'isic', which is no source.*Sources: a, b"):
         call(option, {"isic": 2.0})
 
 

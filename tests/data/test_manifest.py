@@ -124,7 +124,9 @@ def test_a_column_that_is_not_there_is_missing_in_every_record():
 
 def test_an_unknown_manifest_or_split_is_refused_with_those_known():
     data = copy_of("ham10000")
-    with pytest.raises(MelanomaFusionError, match=r"ham10000, isic-2019, siim-isic-2020.*Received: 'imagenet'"):
+    with pytest.raises(
+        MelanomaFusionError, match=r"ham10000, isic-2019, isic-archive, siim-isic-2020.*Received: 'imagenet'"
+    ):
         verify(data, "imagenet")
     with pytest.raises(MelanomaFusionError, match=r"has splits train\. Received: split='test'"):
         verify(data, "ham10000", split="test")

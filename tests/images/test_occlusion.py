@@ -136,7 +136,9 @@ def test_hair_is_dark_and_thin_and_leaves_the_rest_alone(seed, side):
 def test_hair_covers_more_where_there_is_more_of_it_and_sometimes_nothing():
     image = np.full((64, 64, 3), 200, dtype="uint8")
     covered = {
-        most: np.array([(Hair(most)(image, np.random.default_rng(seed)) != 200).any(axis=-1).mean() for seed in range(90)])
+        most: np.array(
+            [(Hair(most)(image, np.random.default_rng(seed)) != 200).any(axis=-1).mean() for seed in range(90)]
+        )
         for most in (1, 8)
     }
     assert covered[8].mean() > 3 * covered[1].mean()

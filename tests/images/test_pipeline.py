@@ -1,5 +1,6 @@
 """Pipelines: which records come, in what order, and what follows from the seed."""
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,6 +13,7 @@ from melanomafusion.images.augment import dihedral_view
 from melanomafusion.images.pipeline import EpochCounter, inference_pipeline, training_pipeline
 from melanomafusion.images.pixels import decode_images, open_pixels, undecoded_pixels
 from melanomafusion.images.spec import ImageSpec
+from melanomafusion.models.fusion_model import build_fusion_model
 from melanomafusion.testing import make_records
 
 SIZE = 16
@@ -165,6 +167,23 @@ def test_metadata_dropout_differs_between_epochs(dataset, encoder):
     first, second = (epoch(pipeline)[0] for _ in range(2))
     in_order = [inputs["metadata"][np.argsort(rows_of(inputs))] for inputs in (first, second)]
     assert not np.array_equal(*in_order)
+
+
+def test_a_model_learns_from_training_and_predicts_in_the_order_of_the_table(dataset, encoder):
+    keras.utils.set_random_seed(0)
+    spec = ImageSpec(32)
+    model = build_fusion_model("tiny", metadata_width=encoder.width, image_size=32, weights=None)
+    model.compile("adam", keras.losses.BinaryCrossentropy(from_logits=True), run_eagerly=True)
+    counter = EpochCounter()
+    training = training_pipeline(
+        dataset, encoder, spec, batch_size=16, class_weight="balanced", mixup=0.2, counter=counter
+    )
+    ordered = inference_pipeline(dataset, encoder, spec, batch_size=16)
+    history = model.fit(training, validation_data=ordered, epochs=3, shuffle=False, verbose=0).history
+    assert counter.epoch == 3
+    assert np.isfinite(history["loss"]).all()
+    inputs, _ = epoch(ordered)
+    np.testing.assert_allclose(model.predict(ordered, verbose=0), model.predict_on_batch(inputs), rtol=1e-4, atol=1e-4)
 
 
 def test_inference_keeps_the_order_of_the_table(dataset, encoder, images):

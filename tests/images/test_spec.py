@@ -12,6 +12,8 @@ import pytest
 from PIL import Image
 
 from melanomafusion.errors import ImageError
+from melanomafusion.images.preparation import Preparation
+from melanomafusion.images.prepare import prepare
 from melanomafusion.images.spec import ImageSpec
 
 SPEC = ImageSpec(16)
@@ -272,3 +274,117 @@ def test_odd_exif_of_a_sound_image_does_not_stop_it(tmp_path):
     Image.fromarray(picture).save(tmp_path / "odd.jpg", exif=exif)
     upright, turned = ImageSpec(16).load(tmp_path / "plain.jpg"), ImageSpec(16).load(tmp_path / "odd.jpg")
     np.testing.assert_allclose(turned.astype(int), np.rot90(upright, -1).astype(int), atol=1)
+
+
+FORMAT_1 = """{
+  "format": 1,
+  "size": 224,
+  "colour": "RGB",
+  "orientation": "exif",
+  "resize": "bilinear antialiased, squeezed",
+  "range": [0, 255]
+}
+"""
+
+
+def test_format_1_is_read_and_knows_no_profiles():
+    assert ImageSpec.from_json(FORMAT_1) == ImageSpec(224, to_srgb=False)
+
+
+@pytest.mark.parametrize("change", [("bilinear", "nearest"), ('"RGB"', '"BGR"'), ("[0, 255]", "[0, 1]"), ("exif", "none")])
+def test_format_1_of_other_steps_is_refused(change):
+    with pytest.raises(ImageError, match="does not know"):
+        ImageSpec.from_json(FORMAT_1.replace(*change))
+
+
+def test_format_1_with_the_keys_of_format_2_is_refused():
+    with pytest.raises(ImageError, match="does not know"):
+        ImageSpec.from_json(json.dumps({**json.loads(FORMAT_1), "prepared": None}))
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        ImageSpec(64, to_srgb=False),
+        ImageSpec(64, Preparation(128)),
+        ImageSpec(8, Preparation(4096, "longest-side", True, True, None), to_srgb=False),
+    ],
+)
+def test_prepared_specs_go_there_and_back_through_json(spec):
+    text = spec.to_json()
+    assert ImageSpec.from_json(text) == spec
+    assert json.loads(text)["format"] == 2
+
+
+@pytest.mark.parametrize("prepared", [{}, [], "yes", {"size": 16}, {**Preparation(16).to_dict(), "sharpen": 1}])
+def test_a_preparation_of_another_version_is_refused(prepared):
+    content = {**json.loads(SPEC.to_json()), "prepared": prepared}
+    with pytest.raises(ImageError, match="Not a preparation"):
+        ImageSpec.from_json(json.dumps(content))
+
+
+def test_a_profile_changes_the_pixels_unless_they_are_taken_as_stored(picture, encoded, rgb_profile):
+    content = encoded(picture, "PNG", icc_profile=rgb_profile(order=(2, 1, 0)))
+    plain = SPEC.load(encoded(picture, "PNG"))
+    np.testing.assert_array_equal(ImageSpec(16, to_srgb=False).load(content), plain)
+    np.testing.assert_allclose(SPEC.load(content).astype(int), plain[..., ::-1].astype(int), atol=2)
+
+
+@pytest.mark.parametrize("size", [16, 24, 48])
+@pytest.mark.parametrize("preparation", [Preparation(24), Preparation(24, quality=None), Preparation(24, "longest-side")])
+def test_a_raw_file_is_prepared_in_memory_and_a_row_of_a_shard_is_not_prepared_twice(
+    make_dataset, tmp_path, in_process, size, preparation
+):
+    data = make_dataset(tmp_path / "raw", 3)
+    options = preparation.to_dict()
+    prepare(data, tmp_path / "out", image_size=options.pop("size"), **options)
+    spec = ImageSpec(size, preparation)
+    for row, raw in enumerate(data.frame["path"]):
+        served = spec.load(raw)
+        np.testing.assert_array_equal(served, spec.load(f"{tmp_path}/out/shard-00000.parquet#{row}"))
+        np.testing.assert_array_equal(served, ImageSpec(size).load(preparation.encode(raw)))
+        assert served.shape == (size, size, 3)
+
+
+def test_a_raw_file_inside_the_memory_is_prepared_too(picture, encoded):
+    preparation = Preparation(16, colour_constancy=True)
+    content = encoded(picture)
+    wanted = ImageSpec(16).load(preparation.encode(content))
+    np.testing.assert_array_equal(ImageSpec(16, preparation).load(content), wanted)
+    assert np.abs(wanted.astype(int) - SPEC.load(content)).mean() > 5
+
+
+def test_a_raw_file_that_cannot_be_prepared_is_named(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"text")
+    with pytest.raises(ImageError) as error:
+        ImageSpec(16, Preparation(16)).load(tmp_path / "a.jpg")
+    assert str(error.value).count(str(tmp_path / "a.jpg")) == 1
+    with pytest.raises(ImageError, match="^image: not a JPEG or PNG image"):
+        ImageSpec(16, Preparation(16)).load(b"text")
+
+
+@pytest.mark.parametrize("prepared", [None, Preparation(16)])
+def test_a_damaged_image_in_a_shard_is_named_by_shard_and_row(make_dataset, tmp_path, in_process, prepared):
+    prepare(make_dataset(tmp_path / "raw", 3), tmp_path / "out", image_size=16)
+    shard = tmp_path / "out" / "shard-00000.parquet"
+    content = shard.read_bytes()
+    first = content.index(b"\xff\xd8\xff")
+    end = content.index(b"\xff\xd9", first)
+    shard.write_bytes(content[: end - 20] + bytes(22) + content[end + 2 :])
+    with pytest.raises(ImageError, match=r"shard-00000\.parquet#0: damaged image"):
+        ImageSpec(16, prepared).load(f"{shard}#0")
+    assert ImageSpec(16, prepared).load(f"{shard}#1").shape == (16, 16, 3)
+
+
+def test_a_row_that_is_not_there_is_refused(make_dataset, tmp_path, in_process):
+    prepare(make_dataset(tmp_path / "raw", 3), tmp_path / "out", image_size=16)
+    with pytest.raises(ImageError, match="holds 3 images; there is no row 3"):
+        SPEC.load(f"{tmp_path}/out/shard-00000.parquet#3")
+
+
+@pytest.mark.xfail(strict=True, reason="load puts path#row before a message that names the shard already")
+def test_a_row_that_is_not_there_is_named_once(make_dataset, tmp_path, in_process):
+    prepare(make_dataset(tmp_path / "raw", 3), tmp_path / "out", image_size=16)
+    with pytest.raises(ImageError) as error:
+        SPEC.load(f"{tmp_path}/out/shard-00000.parquet#3")
+    assert str(error.value).count("shard-00000.parquet") == 1

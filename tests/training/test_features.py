@@ -28,7 +28,7 @@ from melanomafusion.training.features import (
 )
 from melanomafusion.training.fit import build_model, set_up_keras
 from melanomafusion.training.run import open_run
-from melanomafusion.training.stage_inputs import labels_of
+from melanomafusion.training.stage_inputs import StageInputs, labels_of
 from melanomafusion.training.stages import build_loss, train_stages
 
 HEAD = {
@@ -347,6 +347,24 @@ def test_only_a_frozen_backbone_without_augmentation_is_trained_on_features(chan
     assert trains_on_features(recipe, Stage(**{"trainable": "head", **stage})) is expected
 
 
+def test_stages_on_images_have_their_augmentation_and_the_settings_of_the_recipe(
+    recipe, folded, pixels, tmp_path, monkeypatch
+):
+    seen = []
+    monkeypatch.setattr(
+        "melanomafusion.training.stage_inputs.training_pipeline", lambda *records, **options: seen.append(options)
+    )
+    settings = {"mixup": 0.2, "cutmix": 0.3, "source_weights": {"a": 2.0}, "source_sampling": {"a": 0.5}}
+    recipe = recipe.replace(fusion="image", augmentation="light", imbalance="oversample", **settings)
+    inputs = StageInputs(recipe, folded, folded, None, SPEC, pixels, tmp_path, 7, EpochCounter(), print)
+    for stage in (Stage(), Stage(augmentation="medium"), Stage(trainable="head", augmentation="none")):
+        inputs.of(None, stage)
+    assert [options["augmentation"] for options in seen] == ["light", "medium", "none"]
+    for options in seen:
+        assert options.items() >= settings.items()
+        assert (options["class_weight"], options["seed"], options["pixels"]) == ("oversample", 7, pixels)
+
+
 def test_the_head_is_handed_on_to_later_stages_and_survives_one_that_spoils_it(
     recipe, weights, folded, pixels, tmp_path
 ):
@@ -434,10 +452,10 @@ def test_images_that_are_gone_stop_before_the_first_epoch(recipe, folded, pixels
     assert not list(tmp_path.glob("features/*/part-*"))
 
 
-def test_a_features_folder_that_cannot_be_written_to_stops_before_the_first_epoch(recipe, folded, pixels, tmp_path):
+def test_a_features_folder_that_cannot_be_written_to_stops_before_the_first_epoch(recipe, folded, tmp_path):
     (tmp_path / "file").write_text("in the way")
     events = []
-    for train in (mf.cross_validate, lambda *args, **options: mf.fit_fold(*args, 0, pixels=pixels, **options)):
+    for train in (mf.cross_validate, lambda *args, **options: mf.fit_fold(*args, 0, **options)):
         with pytest.raises(OutputError, match="Cannot write"):
             train(recipe, folded, out=tmp_path / "run", features=tmp_path / "file", on_event=events.append)
     assert not any(event["kind"] in ("decode", "epoch") for event in events)

@@ -57,16 +57,15 @@ def load_isic_archive(
     root = Path(root)
     path = root if root.is_file() else find_first(root, ("metadata.csv",), "metadata table")
     text = _read(path)
-    levels = _words(text)
+    levels, published = _words(text), _first(_words(text, lower=False))
     mapped = levels.map(lambda word: DIAGNOSIS_SYNONYMS.get(word, None), na_action="ignore")
     text["diagnosis"] = _first(mapped.mask(mapped == "unknown")).fillna("unknown")
-    text["diagnosis_as_published"] = _first(_words(text, lower=False))
+    text["diagnosis_as_published"] = published
     says = _malignancy(text)
     target = _target(levels, text["diagnosis"], says)
     contradicts = ((text["diagnosis"] == "melanoma") & (says == "benign")) | (
         (text["diagnosis"] == "nevus") & (says == "malignant")
     )
-    published = text["diagnosis_as_published"]
     problems = [f"row {line}: diagnosis {published[line]!r}, called {says[line]}" for line in text.index[contradicts]]
     open_lines = text.index[target.isna()]
     advice = "Mend these rows."
