@@ -186,7 +186,8 @@ def _check(dataset: Dataset, features: Sequence[str], max_distance: int) -> None
         raise MelanomaFusionError(
             f"max_distance must be a whole number from 0 to {HASH_BITS // 2}. Received: max_distance={max_distance!r}"
         )
-    if isinstance(features, str) or not all(isinstance(name, str) for name in features):
+    named = isinstance(features, (list, tuple)) and all(isinstance(name, str) for name in features)
+    if not named:
         raise MelanomaFusionError(f'features must be names such as ("sex", "age"). Received: features={features!r}')
     computed = ("images_per_patient", "images_per_lesion", "width", "height", "file_bytes")
     feature_columns(features, [*dataset.frame.columns, *computed])  # before hours of reading images

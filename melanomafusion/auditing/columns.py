@@ -88,7 +88,7 @@ def column_values(dataset: Dataset, hashes: ImageHashes | None = None) -> pd.Dat
     if hashes is not None:
         at = pd.Index(hashes.names).get_indexer(pd.Index(frame["image_name"]))
         for name in ("width", "height", "file_bytes"):
-            if name not in values:
+            if name not in frame:
                 sizes = np.where(at >= 0, getattr(hashes, name)[at], np.nan)
                 if len(np.unique(sizes)) > 1:
                     values[name] = pd.Series(sizes, index=values.index)
@@ -117,15 +117,15 @@ def column_table(
     # A feature made of an identifier (images_per_patient) counts by its own name; an identifier that is itself named
     # as a feature is judged like any column.
     used = set(by_feature) | {column for columns in by_feature.values() for column in columns} - set(_IDENTIFIERS)
-    named = {name: dataset.frame[name] for name in by_feature if name in _IDENTIFIERS}
-    unseen = [name for name in by_feature if leaky_by_name(name) and name not in values]
-    values = values.assign(**named, **dict.fromkeys(unseen, np.nan))
+    frame = dataset.frame
+    beside = [name for name in by_feature if name not in values and (name in _IDENTIFIERS or leaky_by_name(name))]
+    values = values.assign(**{name: frame.get(name, np.nan) for name in beside})
     folds, problem = grouped_folds(dataset, seed)
     rows = []
     for name in values:
         column = str(name)
-        measured = folds is not None and values[column].notna().any()
-        auc = out_of_fold_auc(values[column], dataset.frame["target"], folds) if measured else np.nan
+        unknown = not values[column].notna().any()
+        auc = np.nan if folds is None or unknown else out_of_fold_auc(values[column], frame["target"], folds)
         why = leaky_by_name(column)
         rows.append(
             {
@@ -139,6 +139,7 @@ def column_table(
             }
         )
     table = pd.DataFrame(rows, columns=["column", "auc", "records", "distinct", "why", "flagged", "used"])
+    table = table.astype({"auc": "float64", "flagged": "bool", "used": "bool"})  # also where there are no rows
     return table.sort_values("auc", ascending=False, kind="stable", ignore_index=True), problem
 
 

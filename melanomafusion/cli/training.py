@@ -87,6 +87,9 @@ def train(
     group: Annotated[str | None, typer.Option(help="patient, lesion, a column, or record (image-level).")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="Change a field: image_size=256.")] = None,
     on_bad_image: OnBadImage = OnBadImage.error,
+    features: Annotated[
+        Path | None, typer.Option(help="Folder for features of frozen backbones, shared by runs.")
+    ] = None,
     tensorboard: bool = False,
     restart: Annotated[bool, typer.Option(help="Throw away an earlier run in the folder.")] = False,
     as_json: AsJson = False,
@@ -115,6 +118,7 @@ def train(
             folds=wanted,
             on_bad_image=on_bad_image.value,
             restart=restart,
+            features=features,
             tensorboard=tensorboard,
             on_event=progress,
         )

@@ -44,6 +44,8 @@ def concat(datasets: Iterable[Dataset], *, on_overlap: OnOverlap = "error") -> D
       Where ids alone do not show it, column `linked_group` (an image name) does: equal values are one group.
     - So two records are one group if a chain of the same image, patient or lesion joins them, over the records of all
       data sets, the dropped ones among them. The order of the data sets decides only which copy stays.
+    - What was learned lasts in the result as long as a record of each source is left; combining all data sets in one
+      call is the safest.
     - Data sets with one name of source share their ids: give tables of your own different names (`load_csv(source=)`).
 
     Args:
@@ -54,8 +56,7 @@ def concat(datasets: Iterable[Dataset], *, on_overlap: OnOverlap = "error") -> D
         TableError: overlaps and `on_overlap` is "error", an unknown `on_overlap`, or nothing to combine.
         ImageError: images whose files cannot be read.
     """
-    datasets = list(datasets)
-    _check_arguments(datasets, on_overlap)
+    datasets = _checked(datasets, on_overlap)
     table, member = _stack(datasets)
     names, contents = _canonical(table["image_name"]), _contents(table, member)
     pairs = _pairs(member, names, contents)
@@ -88,16 +89,17 @@ def find_overlaps(datasets: Iterable[Dataset]) -> pd.DataFrame:
     Raises:
         ImageError: images whose files cannot be read.
     """
-    datasets = list(datasets)
-    _check_arguments(datasets, "error")
-    table, member = _stack(datasets)
+    table, member = _stack(_checked(datasets, "error"))
     return _describe(table, _pairs(member, _canonical(table["image_name"]), _contents(table, member)))
 
 
-def _check_arguments(datasets: list[Dataset], on_overlap: str) -> None:
+def _checked(given: Iterable[Dataset], on_overlap: str) -> list[Dataset]:
+    """The data sets, if they are some and each record has a source."""
+    datasets: list[Dataset] = list(given) if isinstance(given, Iterable) else []
     strangers = [type(data).__name__ for data in datasets if not isinstance(data, Dataset)]
     if not datasets or strangers:
-        found = f"received {', '.join(strangers)}" if strangers else "received none"
+        nothing = "none" if isinstance(given, Iterable) else f"a {type(given).__name__}"
+        found = f"received {', '.join(strangers[:_FEW]) or nothing}"
         raise TableError("concat", [f"expected a list of data sets; {found}"], "Load each with a load_ function.")
     if on_overlap not in ("error", "first"):
         raise TableError("concat", [f"on_overlap={on_overlap!r}; expected error or first"])
@@ -109,13 +111,15 @@ def _check_arguments(datasets: list[Dataset], on_overlap: str) -> None:
                 [f"{without:,} of {len(data):,} records have no source"],
                 'Name it: with_columns(source="...").',
             )
+    return datasets
 
 
 def _stack(datasets: Sequence[Dataset]) -> tuple[pd.DataFrame, np.ndarray]:
     """All records, and the number of the data set that each comes from."""
     frames = [data.frame.drop(columns=["fold", "grouped_by"], errors="ignore") for data in datasets]
     member = np.repeat(np.arange(len(frames)), [len(frame) for frame in frames])
-    return pd.concat(frames, ignore_index=True), member
+    table = pd.concat(frames, ignore_index=True)
+    return table.astype({column: "str" for column in ID_COLUMNS}), member
 
 
 def _canonical(names: pd.Series) -> pd.Series:

@@ -110,7 +110,7 @@ def _own_keys(dataset: Dataset, group: str | None) -> tuple[pd.Series, str]:
     for source, rows in frame.groupby("source", sort=True, dropna=False):
         if rows["patient_id"].notna().any():
             _refuse_holes(rows, "patient_id", str(source))
-            parts.append(id_space(rows, "patient_id") + "/patient/" + rows["patient_id"])
+            parts.append(id_space(rows, "patient_id") + "/patient/" + rows["patient_id"].astype("str"))
             words.append("patient")
         elif rows["lesion_id"].notna().any():
             parts.append(_lesions(rows))
@@ -282,7 +282,7 @@ def deal_groups(table: pd.DataFrame, n_folds: int, seed: int) -> dict[str, int]:
 
 def _lesions(rows: pd.DataFrame) -> pd.Series:
     alone = rows["source"] + "/record/" + rows["image_name"]
-    return (id_space(rows, "lesion_id") + "/lesion/" + rows["lesion_id"]).fillna(alone)
+    return (id_space(rows, "lesion_id") + "/lesion/" + rows["lesion_id"].astype("str")).fillna(alone)
 
 
 def _refuse_holes(rows: pd.DataFrame, column: str, where: str) -> None:

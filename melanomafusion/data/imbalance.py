@@ -117,6 +117,8 @@ def _factors(sources: Sources | None, by_source: Mapping[str, float], option: st
     names = np.asarray(sources, dtype=object)
     if sources is None or names.shape != (n,):
         raise RecipeError(f"{option} needs the source of each of the {n:,} records: sources=dataset.frame['source'].")
+    if not isinstance(by_source, Mapping):
+        raise RecipeError(f"{option} is a table source → number. Received: {option}={by_source!r}")
     known = sorted(set(map(str, names)))
     problems = [
         f"{option} names {name!r}, which is no source of these records" for name in by_source if name not in known
@@ -139,7 +141,7 @@ def _drawn(
 
     Positives and the rest are drawn apart, so every epoch has the same number of each.
     """
-    if rng is None:
+    if not isinstance(rng, np.random.Generator):
         raise RecipeError("source_sampling draws records: give rng=numpy.random.default_rng([seed, epoch]).")
     drawn = []
     for stratum in sorted(set(zip(map(str, sources), positive.tolist(), strict=True))):

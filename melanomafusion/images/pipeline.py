@@ -8,18 +8,19 @@ NumPy and OpenCV, which release Python's lock.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from ..data.dataset import Dataset
-from ..data.imbalance import Imbalance, epoch_rows, sample_weights
+from ..data.imbalance import Imbalance, sample_weights
 from ..data.metadata import MetadataEncoder
 from ..errors import MelanomaFusionError, RecipeError
 from .augment import Augmentation
 from .batches import ImageBatches
+from .epochs import EpochCounter, Epochs
 from .mixing import Mixing
 from .pixels import Pixels, undecoded_pixels
 from .policies import get_policy
@@ -33,21 +34,6 @@ _IMBALANCE: dict[str | None, Imbalance] = {
     None: "none",
 }
 _NO_IMAGES = np.zeros((0,), dtype="float32")
-
-
-class EpochCounter:
-    """Number of the epoch that the next pass over a training pipeline is; counts up by itself.
-
-    Set `epoch` to make a certain epoch again.
-    """
-
-    def __init__(self, epoch: int = 0) -> None:
-        self.epoch = epoch
-
-    def take(self) -> int:
-        """The epoch, counted up for the next pass."""
-        epoch, self.epoch = self.epoch, self.epoch + 1
-        return epoch
 
 
 def training_pipeline(
@@ -100,57 +86,39 @@ def training_pipeline(
         raise RecipeError(f'class_weight is "balanced", "oversample" or None. Received: class_weight={class_weight!r}')
     _check_inputs(encoder, spec)
     policy, mixing = get_policy(augmentation), Mixing(mixup, cutmix)
-    counter = counter or EpochCounter()
     imbalance = _IMBALANCE[class_weight]
     y = dataset.targets if labels is None else np.asarray(labels)
     sources = dataset.frame["source"].to_numpy()
-    weights = sample_weights(y, imbalance, sources=sources, source_weights=source_weights or None)
-    shaped = _shaped_labels(y, None if labels is None else int(y.max()) + 1)
-    encoded = encoder.transform(dataset.frame) if encoder else np.zeros((len(dataset), 0), "float32")
+    epochs = Epochs(
+        targets=y,
+        labels=_shaped_labels(y, None if labels is None else int(y.max()) + 1),
+        weights=sample_weights(y, imbalance, sources=sources, source_weights=source_weights or None),
+        metadata=encoder.transform(dataset.frame) if encoder else np.zeros((len(dataset), 0), "float32"),
+        encoder=encoder,
+        metadata_dropout=metadata_dropout,
+        imbalance=imbalance,
+        oversample_to=oversample_to,
+        sources=sources,
+        source_sampling=source_sampling,
+        seed=seed,
+        counter=counter or EpochCounter(),
+    )
     images = _image_batches(dataset, spec, pixels)
 
-    def rows_of(rng: np.random.Generator) -> np.ndarray:
-        return epoch_rows(
-            y, imbalance, oversample_to, sources=sources, source_sampling=source_sampling or None, rng=rng
-        )
-
-    def one_epoch() -> Iterator[tuple[np.ndarray, ...]]:
-        epoch = counter.take()
-        rng = np.random.default_rng((seed, epoch))
-        order = rng.permutation(rows_of(rng))
-        metadata = encoder.drop_fields(encoded, metadata_dropout, rng) if encoder and metadata_dropout else encoded
-        epochs = np.full(len(order), epoch)
-        yield order, _repeats(order), epochs, metadata[order], shaped[order], weights[order]
-
-    def make_batch(
-        rows: np.ndarray, repeats: np.ndarray, epochs: np.ndarray, *others: np.ndarray
-    ) -> tuple[np.ndarray, ...]:
-        epoch = int(epochs[0])
-        batch = _NO_IMAGES if images is None else images.augmented(rows, repeats, epoch, seed, policy)
+    def make_batch(rows: np.ndarray, repeats: np.ndarray, epoch: np.ndarray, *others: np.ndarray) -> Any:
+        number = int(epoch[0])
+        batch = _NO_IMAGES if images is None else images.augmented(rows, repeats, number, seed, policy)
         if mixing and len(rows) > 1:
-            return mixing.mix(batch, *others, rng=np.random.default_rng((seed, epoch, int(rows[0]), int(repeats[0]))))
+            return mixing.mix(batch, *others, rng=np.random.default_rng((seed, number, int(rows[0]), int(repeats[0]))))
         return (batch, *others)
-
-    signature = (
-        tf.TensorSpec((None,), tf.int64),
-        tf.TensorSpec((None,), tf.int64),
-        tf.TensorSpec((None,), tf.int64),
-        tf.TensorSpec((None, encoded.shape[1]), tf.float32),
-        tf.TensorSpec((None, shaped.shape[1]), tf.float32),
-        tf.TensorSpec((None,), tf.float32),
-    )
-    shapes = [spec_of.shape for spec_of in signature[3:]]
 
     def to_batch(*arrays: tf.Tensor) -> tuple[Any, Any, Any]:
         made = tf.numpy_function(make_batch, arrays, [tf.float32] * 4, stateful=False)
-        metadata, label, weight = (tf.ensure_shape(value, shape) for value, shape in zip(made[1:], shapes, strict=True))
-        return _inputs(made[0], metadata, encoder, spec), label, weight
+        others = [tf.ensure_shape(values, given.shape) for values, given in zip(made[1:], arrays[3:], strict=True)]
+        return _inputs(made[0], others[0], encoder, spec), others[1], others[2]
 
-    records = tf.data.Dataset.from_generator(one_epoch, output_signature=signature).flat_map(
-        lambda *arrays: tf.data.Dataset.from_tensor_slices(arrays)
-    )
-    steps = -(-len(rows_of(np.random.default_rng(seed))) // batch_size)
-    batches = records.batch(batch_size).map(to_batch, num_parallel_calls=_PARALLEL, deterministic=True)
+    batches = _records(epochs).batch(batch_size).map(to_batch, num_parallel_calls=_PARALLEL, deterministic=True)
+    steps = -(-len(epochs) // batch_size)
     return batches.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(2)
 
 
@@ -211,14 +179,25 @@ def _inputs(images: Any, metadata: Any, encoder: MetadataEncoder | None, spec: I
     return inputs
 
 
-def _repeats(rows: np.ndarray) -> np.ndarray:
-    """(n,) how often each row came before: an oversampled record looks different each time."""
-    by_row = np.argsort(rows, kind="stable")
-    ordered = rows[by_row]
-    first = np.r_[0, np.flatnonzero(np.diff(ordered)) + 1]
-    repeats = np.empty(len(rows), dtype="int64")
-    repeats[by_row] = np.arange(len(rows)) - np.repeat(first, np.diff(np.r_[first, len(rows)]))
-    return repeats
+def _records(epochs: Epochs) -> tf.data.Dataset:
+    """The records of an epoch one by one; each pass draws the next epoch."""
+    columns = (
+        tf.TensorSpec((None,), tf.int64),
+        tf.TensorSpec((None,), tf.int64),
+        tf.TensorSpec((None,), tf.int64),
+        tf.TensorSpec((None, epochs.metadata.shape[1]), tf.float32),
+        tf.TensorSpec((None, epochs.labels.shape[1]), tf.float32),
+        tf.TensorSpec((None,), tf.float32),
+    )
+
+    def draw(_: tf.Tensor) -> tf.data.Dataset:
+        drawn = tf.numpy_function(epochs.draw, [], [column.dtype for column in columns])
+        return tf.data.Dataset.from_tensor_slices(
+            tuple(tf.ensure_shape(values, column.shape) for values, column in zip(drawn, columns, strict=True))
+        )
+
+    # Not from_generator: it makes the system's allocator give memory back at every turn, which costs half the speed.
+    return tf.data.Dataset.range(1).flat_map(draw)
 
 
 def _shaped_labels(y: np.ndarray, n_classes: int | None) -> np.ndarray:

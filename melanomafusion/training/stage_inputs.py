@@ -12,7 +12,8 @@ import numpy as np
 
 from ..data.dataset import Dataset
 from ..data.metadata import MetadataEncoder
-from ..images.pipeline import EpochCounter, inference_pipeline, training_pipeline
+from ..images.epochs import EpochCounter
+from ..images.pipeline import inference_pipeline, training_pipeline
 from ..images.pixels import Pixels
 from ..images.spec import ImageSpec
 from ..recipes.recipe import Recipe, Stage

@@ -102,5 +102,5 @@ def test_the_call_mends_it(records, targets):
         duplicates = table
 
     names = {"mf": mf, "data": data, "audit": Found}
-    exec(duplicate_findings(table)[0].call, names)  # noqa: S102
+    exec(duplicate_findings(table)[0].call, names)
     assert list(names["data"].image_names) == (["image_2"] if targets[1] else ["image_0", "image_2"])

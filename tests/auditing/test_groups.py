@@ -28,7 +28,7 @@ def test_a_group_on_both_sides_of_a_split_is_a_leak_and_its_call_mends_it(record
     finding = by_kind(data)["patient_in_several_splits"]
     assert finding.level == "leak"
     names = {"mf": mf, "data": data}
-    exec(finding.call, names)  # noqa: S102
+    exec(finding.call, names)
     assert "patient_in_several_splits" not in by_kind(names["data"])
     assert len(names["data"]) == 4
 
@@ -58,7 +58,7 @@ def test_patients_with_holes_are_a_warning_and_its_call_mends_it(records):
     finding = by_kind(data)["records_without_patient"]
     assert (finding.level, finding.count) == ("warning", 1)
     names = {"mf": mf, "data": data}
-    exec(finding.call, names)  # noqa: S102
+    exec(finding.call, names)
     assert list(names["data"].image_names) == ["image_0", "image_2", "image_3", "image_4"]
 
 
@@ -79,7 +79,12 @@ def test_groups_are_those_of_assign_folds_or_the_best_guess_where_it_refuses(rec
     assert (keys[0] == keys[1]) & (keys[1] != keys[2])
     assert word == "patient"
     keys, word = default_groups(records(5, patient_id=["A", "A", None, None, None], lesion_id=[None] * 2 + list("LLM")))
-    assert [keys[0] == keys[1], keys[2] == keys[3], keys[3] == keys[4], keys[1] == keys[2]] == [True, True, False, False]
+    assert [keys[0] == keys[1], keys[2] == keys[3], keys[3] == keys[4], keys[1] == keys[2]] == [
+        True,
+        True,
+        False,
+        False,
+    ]
     assert "where known" in word
 
 

@@ -31,9 +31,7 @@ def test_it_finds_what_imagehash_finds_pair_by_pair(seed, n, side, max_distance,
     middle = rng.random(side * side) < 0.5
     first, second = (middle ^ (rng.random((n, side * side)) < flipped) for _ in range(2))
     found = close_pairs(pack_bits(first), pack_bits(second), max_distance)
-    assert list(zip(*(part.tolist() for part in found), strict=True)) == by_imagehash(
-        first, second, side, max_distance
-    )
+    assert list(zip(*(part.tolist() for part in found), strict=True)) == by_imagehash(first, second, side, max_distance)
 
 
 def test_blocks_do_not_show(monkeypatch):

@@ -72,7 +72,9 @@ def test_case_suffix_and_downsampled_do_not_matter_to_a_name(other):
     ]
 
 
-@pytest.mark.parametrize("other", ["ISIC_11", "ISIC_1_a", "downsampled_ISIC_1", "ISIC_1_downsampled_2", "XISIC_1"])
+@pytest.mark.parametrize(
+    "other", ["ISIC_11", "ISIC_1_a", "downsampled_ISIC_1", "ISIC_downsampled_1", "ISIC_1_downsampled_2", "XISIC_1"]
+)
 def test_other_names_are_other_images(other):
     assert find_overlaps([dataset("a", ["ISIC_1"]), dataset("b", [other])]).empty
 
@@ -165,6 +167,8 @@ def test_a_chain_of_copies_is_one_image_in_every_order(pictures):
     [
         ([], {}, "received none"),
         (["table.csv"], {}, "received str"),
+        (None, {}, "received a NoneType"),
+        (dataset("a", ["x"]), {}, "received a Dataset"),
         ([dataset("a", ["x"])], {"on_overlap": "last"}, "expected error or first"),
         ([dataset(None, ["x"]), dataset("b", ["y"])], {}, "1 of 1 records have no source"),
     ],
@@ -177,6 +181,13 @@ def test_what_cannot_be_combined_is_refused(datasets, options, message):
 def test_one_data_set_stays_as_it_is_without_its_folds():
     one = dataset("a", ["x", "y"])
     pd.testing.assert_frame_equal(concat([one.with_columns(fold=[0, 1], grouped_by="patient")]).frame, one.frame)
+
+
+def test_ids_that_are_numbers_are_ids():
+    numbers = dataset("a", ["x", "y"]).with_columns(patient_id=[1, 1])
+    both = concat([numbers, dataset("b", ["z"], patient_id=["1"])])
+    assert groups(both) == {"x": {"x", "y"}, "y": {"x", "y"}, "z": {"z"}}
+    assert groups(numbers)["x"] == {"x", "y"}
 
 
 def test_an_empty_data_set_adds_nothing():
@@ -196,6 +207,16 @@ def test_sources_whose_overlap_carries_equal_ids_share_them():
     both = concat([lesions("ham", x="L", y="L", p="M"), lesions("isic", x="L", z="L", q="N")], on_overlap="first")
     assert groups(both)["y"] == {"x", "y", "z"}
     assert both.frame["lesion_id_space"].unique().tolist() == ["ham"]
+    assert "linked_group" not in both.frame
+
+
+def test_sources_share_patients_as_they_share_lesions():
+    one = dataset("a", ["x", "y", "w"], patient_id=["1", "1", "2"])
+    two = dataset("b", ["x", "z"], patient_id=["1", "1"])
+    both = concat([one, two], on_overlap="first")
+    assert groups(both)["z"] == {"x", "y", "z"}
+    assert groups(both)["w"] == {"w"}
+    assert both.frame["patient_id_space"].unique().tolist() == ["a"]
     assert "linked_group" not in both.frame
 
 
@@ -260,6 +281,27 @@ def test_a_shared_space_is_kept_for_a_third_data_set():
     chained = concat([concat([a, b], on_overlap="first"), c], on_overlap="first")
     assert groups(chained)["z"] == {"x", "y", "z"}
     assert set(id_space(chained.frame, "lesion_id")) == {"a"}
+
+
+def test_a_source_that_comes_again_alone_takes_the_space_it_has():
+    first = concat([lesions("ham", x="L", y="L"), lesions("isic", x="L", v="V")], on_overlap="first")
+    chained = concat([first, lesions("isic", z="L", w="M")])
+    assert groups(chained)["z"] == {"x", "y", "z"}
+
+
+def test_a_tie_lasts_when_its_copies_are_gone():
+    # Only b knows that the patients 1 and 2 of a are one; its records are dropped, and then c joins.
+    a = dataset("a", ["x", "y"], patient_id=["1", "2"])
+    b = dataset("b", ["x", "y"], patient_id=["9", "9"])
+    tied = concat([a, b], on_overlap="first")
+    chained = concat([tied, dataset("c", ["z"], patient_id=["1"])])
+    assert groups(chained) == {"x": {"x", "y"}, "y": {"x", "y"}, "z": {"z"}}
+
+
+def test_what_a_source_says_of_its_own_patients_and_lesions_is_left_as_it_is():
+    one = dataset("a", ["x", "y"], patient_id=["1", "2"], lesion_id=["L", "L"])
+    both = concat([one, dataset("b", ["z"], patient_id=["1"])])
+    assert groups(both) == {"x": {"x"}, "y": {"y"}, "z": {"z"}}
 
 
 def test_the_same_source_in_two_data_sets_has_one_id_space():

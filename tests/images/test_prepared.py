@@ -181,7 +181,9 @@ def test_the_spec_of_a_data_set_knows_how_it_was_prepared(dataset, folder):
     assert image_spec(dataset, 16) == ImageSpec(16)
 
 
-@pytest.mark.parametrize("spec", [ImageSpec(16), ImageSpec(16, Preparation(32)), ImageSpec(16, Preparation(16, quality=90))])
+@pytest.mark.parametrize(
+    "spec", [ImageSpec(16), ImageSpec(16, Preparation(32)), ImageSpec(16, Preparation(16, quality=90))]
+)
 def test_a_spec_that_does_not_know_the_preparation_is_refused_everywhere(folder, tmp_path, spec):
     data = load_prepared(folder)
     for call in (

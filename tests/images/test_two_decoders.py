@@ -1,4 +1,4 @@
-"""Pillow, which serves, and TensorFlow's own decoder give the same pixels of a prepared image: not one grey level apart.
+"""Pillow, which serves, and TensorFlow's own decoder give the same pixels of a prepared image, to the grey level.
 
 So a shard can be read by a tf.data pipeline of one's own. TensorFlow must be told `dct_method="INTEGER_ACCURATE"`; its
 default is a faster, rougher transform (libjpeg's JDCT_IFAST), a grey level off on average.
@@ -67,7 +67,8 @@ def by_tensorflow(content):
     seed=st.integers(0, 99),
 )
 def test_serving_and_training_see_the_same_pixels(
-    tmp_path_factory, make_dataset, in_process, kind, height, width, size, mode, constancy, quality, orientation, lesion, seed
+    tmp_path_factory, make_dataset, in_process, kind, height, width, size, mode, constancy, quality, orientation,
+    lesion, seed,
 ):  # fmt: skip
     rng = np.random.default_rng(seed)
     picture = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)

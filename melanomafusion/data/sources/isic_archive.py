@@ -59,7 +59,7 @@ def load_isic_archive(
     text = _read(path)
     levels, published = _words(text), _first(_words(text, lower=False))
     mapped = levels.map(lambda word: DIAGNOSIS_SYNONYMS.get(word, None), na_action="ignore")
-    text["diagnosis"] = _first(mapped.mask(mapped == "unknown")).fillna("unknown")
+    text["diagnosis"] = _first(mapped).fillna("unknown")
     text["diagnosis_as_published"] = published
     says = _malignancy(text)
     target = _target(levels, text["diagnosis"], says)

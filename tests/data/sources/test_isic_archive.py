@@ -114,6 +114,12 @@ def test_an_export_with_both_kinds_of_columns_takes_the_hierarchy_first(tmp_path
     assert frame["diagnosis_as_published"].tolist() == ["Lichen planus like keratosis", "Dermatofibroma"]
 
 
+def test_an_exact_word_of_no_class_is_not_overruled_by_a_coarser_one(tmp_path):
+    frame = published(tmp_path, diagnosis=["nevus"], diagnosis_3=["Atypical melanocytic neoplasm"])
+    assert frame["diagnosis"].tolist() == ["unknown"]
+    assert frame["target"].tolist() == [0]
+
+
 def test_benign_decides_where_no_diagnosis_is_given(tmp_path):
     frame = published(
         tmp_path, diagnosis=["", "unknown", "melanoma"], benign_malignant=["benign", "Benign", "malignant"]
