@@ -193,9 +193,10 @@ def test_a_file_in_place_of_the_folder_is_refused(shell, root, tmp_path):
     assert str(tmp_path / "out") in err
 
 
-@pytest.mark.xfail(strict=True, reason="rich takes [/x] in reasons and paths for markup: MarkupError, or parts vanish")
-@pytest.mark.parametrize("name", ["[/x]", "[red]"])
+@pytest.mark.xfail(strict=True, reason="rich takes [/b] in reasons and paths for markup: MarkupError, or parts vanish")
+@pytest.mark.parametrize("name", ["a[/b]", "[red]"])
 def test_folders_with_brackets_in_their_names_are_printed_as_they_are(shell, root, tmp_path, name):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
     root = root.rename(tmp_path / name)
     damage(root, 1)
     out_folder = tmp_path / f"out{name}"

@@ -32,7 +32,8 @@ from .second_look import coarse_similarity, detail_similarity
 MAX_DISTANCE = 64
 MIN_COARSE = 0.9
 MIN_DETAIL = 0.65
-_BLOCK = 10_000
+_BLOCK = 256
+_LARGE = 16
 _STRICTNESS = np.array([1, *[2] * (VIEWS - 1)])
 
 
@@ -53,7 +54,9 @@ def near_pairs(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pairs of images, not byte-identical, that show one picture, perhaps mirrored or rotated.
 
-    Of byte-identical images the first alone is looked at: its copies are paired with it by `exact_pairs`.
+    Of byte-identical images the first alone is looked at: its copies are paired with it by `exact_pairs`. In a cluster
+    of more than 16 copies, not every pair is told, but enough to connect it: a cluster that lies on two sides has a
+    pair that does.
 
     Args:
         hashes: of `hash_images`.
@@ -79,9 +82,14 @@ def near_pairs(
             on_event({"what": "searching near duplicates", "done": view + 1, "total": VIEWS})
     i, j = np.unique(np.concatenate(found), axis=0).T
     same = np.zeros(len(i), dtype=bool)
-    for start in range(0, len(i), _BLOCK):  # memory stays small where a large max_distance finds a million
-        block = slice(start, start + _BLOCK)
-        same[block] = _confirmed(hashes, i[block], j[block])
+    cluster = np.arange(len(hashes))
+    for start in range(0, len(i), _BLOCK):
+        at = np.arange(start, min(start + _BLOCK, len(i)))
+        large = np.bincount(cluster)[cluster[i[at]]] > _LARGE
+        at = at[~large | (cluster[i[at]] != cluster[j[at]])]
+        same[at] = _confirmed(hashes, i[at], j[at])
+        for one, other in zip(i[at][same[at]], j[at][same[at]], strict=True):
+            cluster[cluster == cluster[other]] = cluster[one]
     return i[same], j[same]
 
 

@@ -146,6 +146,10 @@ def main() -> None:
         _fail(str(error), 1)
     except OSError as error:
         _fail(f"{error.filename or 'file'}: {error.strerror or error}", 1)
+    except SystemExit as end:
+        if end.code == 130:  # Ctrl-C, as typer tells it
+            _fail("Stopped. What was finished is kept; the same command goes on.", 130)
+        raise
     except KeyboardInterrupt:
         _fail("Stopped. What was finished is kept; the same command goes on.", 130)
 

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from rich import filesize
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from ..errors import SHOWN_PROBLEMS
@@ -88,13 +89,14 @@ def data_prepare(
     if prepared.refused:
         table = Table("refused image", "why")
         for entry in prepared.refused[:SHOWN_PROBLEMS]:
-            table.add_row(entry["image_name"], entry["reason"])
+            table.add_row(escape(entry["image_name"]), escape(entry["reason"]))
         console.print(table)
         more = len(prepared.refused) - SHOWN_PROBLEMS
         console.print(
             f"{len(prepared.refused):,} of {len(dataset):,} images cannot be used and are in no shard"
-            + (f" ({more:,} more than shown; all in {out / 'prepared.json'})." if more > 0 else ".")
+            + (f" ({more:,} more than shown; all in {out / 'prepared.json'})." if more > 0 else "."),
+            markup=False,
         )
     size = filesize.decimal(prepared.bytes)
-    console.print(f"{prepared.records:,} images in {len(prepared.shards):,} shards, {size}: {out}")
+    console.print(f"{prepared.records:,} images in {len(prepared.shards):,} shards, {size}: {out}", markup=False)
     console.print(f"Train on them: melanomafusion train RECIPE --data {out} --out RUN", markup=False)

@@ -52,6 +52,8 @@ def read_image_bytes(path: str | Path) -> bytes:
         raise ImageError(f"{path}: there is no such file.") from None
     except OSError as error:
         raise ImageError(f"{path}: cannot be read ({error.strerror or error}).") from None
+    except ValueError as error:  # a path that no file can have
+        raise ImageError(f"{path!r}: cannot be read ({error}).") from None
 
 
 def stored_bytes(path: str | Path) -> int:
@@ -101,6 +103,8 @@ def _parquet_offsets(container: str) -> np.ndarray:
                 images = file.read_row_group(group, columns=["image.bytes"])["image"].combine_chunks().field("bytes")
                 for image in images:
                     value = image.as_buffer()
+                    if value is None:
+                        raise ImageError(f"{container}: row {len(found)} holds no image.")
                     position = content.find(value, position)
                     if position < 0:
                         row = len(found)

@@ -175,8 +175,16 @@ class Dataset:
 
     def write_parquet(self, path: str | Path) -> None:
         """Write the table as Parquet, whole or not at all."""
+        import pyarrow as pa
+
         with atomic_file(path) as part:
-            self._frame.to_parquet(part, index=False)
+            try:
+                self._frame.to_parquet(part, index=False)
+            except (pa.ArrowException, ValueError) as error:
+                reason = "; ".join(map(str, error.args))
+                raise TableError(
+                    self.name, [f"cannot be written as Parquet: {reason}"], "A column holds values of one type."
+                ) from None
 
     @classmethod
     def read_parquet(cls, path: str | Path) -> Dataset:

@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,8 +124,9 @@ def run_task(
         assert process.stdin is not None
         assert process.stdout is not None
         try:
-            process.stdin.write(call)
-            process.stdin.close()
+            with suppress(BrokenPipeError):  # it died at once; its exit code and log tell more
+                process.stdin.write(call)
+                process.stdin.close()
             for line in process.stdout:
                 event = json.loads(line)
                 if event["kind"] == "result":

@@ -14,7 +14,7 @@ from .pixels import Pixels
 _ALIGNMENT = 64  # bytes; TensorFlow takes an array so aligned without a copy
 # References to memory that nobody uses: the list, the loop's name and getrefcount's own argument.
 _UNUSED = 3
-_KEPT = 12  # two in the making, two waiting, a few in the model; the last batch of an epoch has a size of its own
+_KEPT = 8  # two in the making, two waiting, a few in the model; the last batch of an epoch has a size of its own
 
 
 class Buffers:
@@ -38,6 +38,8 @@ class Buffers:
                     return _aligned(owner, shape)
         fresh = np.empty(size, dtype="uint8")
         with self._lock:
+            if len(self._owners) >= _KEPT:  # of pipelines that are gone
+                self._owners = [owner for owner in self._owners if owner.size == size]
             if len(self._owners) < _KEPT:  # whoever collects batches has them from fresh memory, which goes with them
                 self._owners.append(fresh)
         return _aligned(fresh, shape)
@@ -47,6 +49,10 @@ def _aligned(owner: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     start = -owner.ctypes.data % _ALIGNMENT
     size = owner.size - _ALIGNMENT
     return owner[start : start + size].view("float32").reshape(shape)
+
+
+# One for the process: TensorFlow never lets go of a function that a pipeline has called, nor of what belongs to it.
+_BUFFERS = Buffers()
 
 
 class ImageBatches:
@@ -59,7 +65,6 @@ class ImageBatches:
 
     def __init__(self, pixels: Pixels, names: Sequence[str]) -> None:
         self.pixels, self.names = pixels, names
-        self._buffers = Buffers()
 
     def load(self, rows: np.ndarray, view: int = 0) -> np.ndarray:
         """Images as they are, or all seen in one of the eight views.
@@ -99,4 +104,4 @@ class ImageBatches:
 
     def _empty(self, count: int) -> np.ndarray:
         size = self.pixels.spec.size
-        return self._buffers.take((count, size, size, 3))
+        return _BUFFERS.take((count, size, size, 3))

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import simplejpeg
 from PIL import Image, ImageCms, JpegImagePlugin, PngImagePlugin, UnidentifiedImageError
 
 from ..errors import ImageError
@@ -73,25 +74,46 @@ def upright_rgb(opened: Image.Image, name: str, *, at_least: tuple[int, int], to
         ImageError: 16 bits per channel, transparent pixels, or CMYK without a profile: no faithful 8-bit RGB picture
             can be made of them without a decision.
     """
-    opened.draft(None, at_least)  # type: ignore[arg-type]  # None keeps the mode
     turn = _TURNS.get(_orientation(opened))
-    rgb = (_from_profile(opened) if to_srgb else None) or _to_rgb(opened, name)
+    profile = opened.info.get("icc_profile") if to_srgb else None
+    if opened.mode == "CMYK":
+        rgb = (_to_srgb(opened, profile) if profile else None) or _to_rgb(opened, name)
+    else:
+        is_jpeg = opened.format == FORMATS[0] and opened.mode in ("RGB", "L")
+        rgb = _decoded_jpeg(opened, at_least) if is_jpeg else _to_rgb(opened, name)
+        rgb = (_to_srgb(rgb, profile) if profile else None) or rgb
     return rgb if turn is None else rgb.transpose(turn)
 
 
-def _from_profile(image: Image.Image) -> Image.Image | None:
-    """The image in sRGB; None where it has no profile, has sRGB's, or the profile cannot be used."""
-    embedded = image.info.get("icc_profile")
-    if not embedded or image.mode not in ("RGB", "CMYK"):
-        return None
+def _decoded_jpeg(opened: Image.Image, at_least: tuple[int, int]) -> Image.Image:
+    """The same pixels as Pillow's, but files whose data end early or make no sense are refused.
+
+    Pillow passes over libjpeg's warnings: it shows grey where the data end.
+    """
+    file = opened.fp  # type: ignore[attr-defined]  # of every image that was opened
+    file.seek(0)
+    content = file.read()
+    (width, height), (least_width, least_height) = opened.size, at_least
+    scale = next(s for s in (8, 4, 2, 1) if s == 1 or (width // s >= least_width and height // s >= least_height))
+    least = {"min_width": -(-width // scale), "min_height": -(-height // scale), "min_factor": 1}
+    try:
+        pixels = simplejpeg.decode_jpeg(content, "RGB", strict=True, **least)
+    except ValueError as error:
+        if "extraneous bytes" not in str(error):  # before a marker: nothing of the picture is lost
+            raise
+        pixels = simplejpeg.decode_jpeg(content, "RGB", strict=False, **least)
+    return Image.fromarray(pixels)
+
+
+def _to_srgb(image: Image.Image, embedded: bytes) -> Image.Image | None:
+    """An RGB or CMYK image in sRGB; None where its profile is sRGB's, or of no use for it."""
     try:
         profile = ImageCms.ImageCmsProfile(io.BytesIO(embedded))
-        if image.mode == "RGB" and "srgb" in ImageCms.getProfileDescription(profile).lower():
+        if ImageCms.getProfileDescription(profile).lower().startswith("srgb"):
             return None
-        converted = ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
-    except ImageCms.PyCMSError:  # a damaged profile of a sound picture is no reason to refuse it
+        return ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError):  # a damaged profile of a sound picture is no reason to refuse it
         return None
-    return converted
 
 
 def _to_rgb(image: Image.Image, name: str) -> Image.Image:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +19,7 @@ class Mixing:
         cutmix: the same for CutMix; where both are given, each batch takes one of them by chance.
 
     Raises:
-        RecipeError: below 0.
+        RecipeError: below 0, or no finite number.
 
     References:
         Zhang et al. 2018, mixup, arXiv 1710.09412. Yun et al. 2019, CutMix, arXiv 1905.04899.
@@ -28,8 +29,9 @@ class Mixing:
     cutmix: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.mixup < 0 or self.cutmix < 0:
-            raise RecipeError(f"mixup and cutmix are at least 0. Received: mixup={self.mixup}, cutmix={self.cutmix}")
+        for name, value in (("mixup", self.mixup), ("cutmix", self.cutmix)):
+            if not isinstance(value, (int, float)) or not 0 <= value < math.inf:
+                raise RecipeError(f"{name} must be a finite number of at least 0. Received: {name}={value!r}")
 
     def __bool__(self) -> bool:
         return bool(self.mixup or self.cutmix)

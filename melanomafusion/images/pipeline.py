@@ -85,6 +85,8 @@ def training_pipeline(
     if class_weight not in _IMBALANCE:
         raise RecipeError(f'class_weight is "balanced", "oversample" or None. Received: class_weight={class_weight!r}')
     _check_inputs(encoder, spec)
+    if cutmix and spec is None:
+        raise RecipeError(f"cutmix cuts images, and this pipeline has none (spec=None). Received: cutmix={cutmix!r}")
     policy, mixing = get_policy(augmentation), Mixing(mixup, cutmix)
     imbalance = _IMBALANCE[class_weight]
     y = dataset.targets if labels is None else np.asarray(labels)

@@ -86,10 +86,15 @@ class Preparation:
         with opened_image(image) as opened:
             picture = upright_rgb(opened, name_of(image), at_least=self._at_least(opened.size))
             if self.crop_border:
+                reduced = max(picture.size) < max(opened.size)
                 picture = picture.crop(_inside_border(picture))
+                if reduced and min(picture.size) < self.size:  # little is left: take all the detail there is
+                    picture = upright_rgb(opened, name_of(image), at_least=opened.size)
+                    picture = picture.crop(_inside_border(picture))
             picture = self._resized(picture)
         if self.colour_constancy:
             picture = Image.fromarray(shades_of_grey(np.asarray(picture)))
+        picture.info.clear()  # comments and profiles of the source
         out = io.BytesIO()
         if self.quality is None:
             picture.save(out, "PNG", compress_level=6)

@@ -19,7 +19,7 @@ from ..errors import ImageError
 from ..execution.local import Task, run_tasks
 from .preparation import Mode, Preparation
 from .prepared import SUMMARY, Prepared, preparation_of
-from .shard import prepare_shard, write_shard
+from .shard import check_columns, prepare_shard, write_shard
 from .shard_notes import NOTES, claim_folder, fingerprints, shard_name, valid_notes, write_note, write_summary
 
 OnEvent = Callable[[dict[str, Any]], None]
@@ -75,6 +75,7 @@ def prepare(
     if len(without) or not len(frame):
         first = f", e.g. {without.iloc[0]}" if len(without) else ""
         raise ImageError(f"{len(without):,} of {len(frame):,} records have no image{first}. Load them with images.")
+    check_columns(list(frame.columns))
     if preparation_of(dataset) is not None:
         raise ImageError(
             "These images are prepared already. Prepare the raw files, or load_prepared() and train on it."

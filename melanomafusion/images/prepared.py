@@ -101,7 +101,7 @@ def load_prepared(folder: str | Path) -> Dataset:
             problems.append(f"{path}: {error}")
     if problems:
         raise ImageError("\n".join([f"{folder}: altered since it was written:", *problems, "Prepare it again."]))
-    if not tables:
+    if not prepared.records:
         raise ImageError(f"{folder}: holds no records; all {len(prepared.refused):,} images were refused.")
     frame = pd.concat(tables, ignore_index=True)
     others = [name for name in frame.columns if name not in COLUMNS]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,11 @@ def prepare_shard(
     Returns:
         The shard: rows of the images that could be read, `path` replaced by `image` and the columns of `FILE_COLUMNS`;
         and image_name, path and reason of those that could not.
+
+    Raises:
+        ImageError: the records have a column of the shard's own.
     """
+    check_columns(records.column_names)
     rows: list[dict[str, Any]] = []
     refused: list[dict[str, str]] = []
     kept = []
@@ -61,6 +65,16 @@ def prepare_shard(
             shard = shard.append_column(column, pa.array([row[column] for row in rows], kind))
     shard = shard.append_column("image", pa.array([row["image"] for row in rows], _IMAGE))
     return shard, refused
+
+
+def check_columns(columns: Sequence[str]) -> None:
+    """Refuse a table with a column named image, which is the shard's own.
+
+    Raises:
+        ImageError: it has one.
+    """
+    if "image" in columns:
+        raise ImageError("The table has a column named image, which the shards need for the pictures. Rename it.")
 
 
 def _prepare_image(name: str, path: str, preparation: Preparation) -> dict[str, Any]:

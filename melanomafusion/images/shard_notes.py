@@ -38,7 +38,9 @@ def claim_folder(folder: Path, preparation: Preparation, frame: pd.DataFrame, sh
     }
     stamp = folder / "preparation.json"
     known = _read_json(stamp)
-    if known is None and folder.is_dir() and any(folder.iterdir()):
+    if known is not None and (set(known) != set(claim) or not isinstance(known["preparation"], dict)):
+        known = None
+    if known is None and folder.is_dir() and any(not _is_ours(path) for path in folder.iterdir()):
         raise OutputError(f"{folder} is not empty and holds no prepared images. Name a new folder.")
     if known is not None and known != claim and not restart:
         raise OutputError(
@@ -92,11 +94,7 @@ def _stamp(path: str) -> list[Any]:
 
 def valid_notes(folder: Path, wanted: list[str]) -> dict[int, dict[str, Any]]:
     """The notes of shards that are done, unchanged, and made of what is wanted now."""
-    summary = _read_json(folder / SUMMARY) or {}
-    finished = {}
-    for shard in summary.get("shards", []):
-        own = [entry for entry in summary["refused"] if entry["shard"] == shard["name"]]
-        finished[shard["name"]] = {**shard, "refused": own}
+    finished = _notes_of_summary(folder)
     notes = {}
     for number, fingerprint in enumerate(wanted):
         path = folder / f"{shard_name(number)}.parquet"
@@ -109,6 +107,23 @@ def valid_notes(folder: Path, wanted: list[str]) -> dict[int, dict[str, Any]]:
         ):
             notes[number] = note
     return notes
+
+
+def _notes_of_summary(folder: Path) -> dict[str, dict[str, Any]]:
+    """Shard name → its note, from prepared.json; nothing where that is not there or damaged."""
+    summary = _read_json(folder / SUMMARY) or {}
+    try:
+        refused: dict[str, list[Any]] = {shard["name"]: [] for shard in summary.get("shards", [])}
+        for entry in summary["refused"] if summary else []:
+            refused[entry["shard"]].append(entry)
+        return {shard["name"]: {**shard, "refused": refused[shard["name"]]} for shard in summary.get("shards", [])}
+    except (KeyError, TypeError, AttributeError):
+        return {}
+
+
+def _is_ours(path: Path) -> bool:
+    """What a process leaves that was killed before it could claim the folder."""
+    return path.name == NOTES or (path.name.startswith(".preparation.json.") and path.suffix == ".part")
 
 
 def write_note(folder: Path, number: int, note: dict[str, Any]) -> None:

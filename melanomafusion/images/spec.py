@@ -69,9 +69,9 @@ class ImageSpec:
         except ImageError as error:
             # What was read from a container or prepared in memory is bytes: say whose.
             message = str(error)
-            raise ImageError(
-                message if message.startswith(name) else f"{name}{message.removeprefix('image')}"
-            ) from None
+            place = split_locator(name)
+            named = message.startswith(place[0] if place else name)
+            raise ImageError(message if named else f"{name}{message.removeprefix('image')}") from None
 
     def _load(self, image: str | Path | bytes) -> np.ndarray:
         inside = None if isinstance(image, bytes) else split_locator(image)

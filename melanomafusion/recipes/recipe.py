@@ -140,6 +140,9 @@ class Recipe:
             if not isinstance(value, (list, tuple)):
                 raise RecipeError(f"Recipe {self.name!r}: {name} is a list. Received: {name}={value!r}")
             object.__setattr__(self, name, tuple(value))
+        for name in ("source_weights", "source_sampling"):
+            if isinstance(getattr(self, name), dict):
+                object.__setattr__(self, name, dict(getattr(self, name)))
         object.__setattr__(self, "stages", tuple(_to_stage(stage) for stage in self.stages))
         problems = find_problems(self)
         if problems:

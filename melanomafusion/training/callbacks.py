@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from ..evaluation.decisions import threshold_metrics
 from ..evaluation.metrics import average_precision, roc_auc
-from ..images.pipeline import EpochCounter
+from ..images.epochs import EpochCounter
 
 # Whether a monitor is better when higher; `mode` is given to Keras explicitly everywhere.
 MODES = {"val_auc": "max", "val_average_precision": "max", "val_loss": "min"}

@@ -13,7 +13,7 @@ import numpy as np
 from ..data.dataset import Dataset
 from ..data.metadata import MetadataEncoder
 from ..errors import RunError
-from ..images.pipeline import EpochCounter
+from ..images.epochs import EpochCounter
 from ..images.pixels import Pixels
 from ..images.spec import ImageSpec
 from ..recipes.recipe import Recipe, Stage

@@ -69,6 +69,31 @@ def test_max_distance_bounds_what_is_found(skin, write):
     assert not len(near_pairs(hashes, int(distance) - 2)[0])
 
 
+def test_turned_copies_are_held_to_half_the_distance(skin, write):
+    found, distances = [], []
+    for edge in range(1, 9):
+        paths = [write("a.png", skin(5, 160)), write("b.png", skin(5, 160)[edge:-edge, edge:-edge][::-1])]
+        hashes = hash_images(list("ab"), paths)
+        found.append(len(near_pairs(hashes)[0]))
+        distances.append(compare_pairs(hashes, np.array([0]), np.array([1]))[0][0])
+    assert found == [int(distance <= 32) for distance in distances]
+    assert any(32 < distance <= 64 for distance in distances)
+
+
+def test_hundreds_of_copies_are_connected_without_looking_at_every_pair(skin, write):
+    paths = []
+    for number in range(60):
+        picture = skin(0, 64)
+        picture[0, 0] = number
+        paths.append(write(f"{number}.png", picture))
+    i, j = near_pairs(hash_images([str(number) for number in range(60)], paths))
+    assert 59 <= len(i) < 60 * 59 / 4
+    connected = {0}
+    for _ in range(60):
+        connected |= {b for a, b in zip(i, j, strict=True) if a in connected}
+    assert len(connected) == 60
+
+
 def grey(pixels):
     return np.asarray(Image.fromarray(pixels).convert("L").resize((64, 64)))[None]
 

@@ -203,6 +203,7 @@ def test_a_file_that_is_missing_empty_or_a_folder_is_refused(tmp_path, name):
     "payload",
     [
         b"\x0a\x05\x0a",  # longer than what holds it
+        example(image=[b"x" * 50])[:-10],  # an image that would reach into the next record
         b"\x0b",  # a group: no field of an example
         b"\x80" * 11,  # a number without an end
         b"\x0a",  # a field without its length

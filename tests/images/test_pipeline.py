@@ -275,3 +275,26 @@ def test_pixels_of_another_size_are_refused(dataset):
 def test_unknown_options_are_refused(dataset, encoder, option):
     with pytest.raises(RecipeError, match="Received"):
         training_pipeline(dataset, encoder, SPEC, **option)
+
+
+@pytest.mark.xfail(strict=True, reason="not checked: an error of Python, NumPy or TensorFlow, or nonsense without one")
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"batch_size": 0},
+        {"batch_size": -1},
+        {"batch_size": 2.5},
+        {"labels": [0, 1, 2]},
+        {"labels": [-1, 0, 1, 2] * 10},
+        {"labels": [True, False] * 20},
+        {"labels": [0.0, 1.0] * 20},
+        {"metadata_dropout": 2.0},
+        {"seed": -1},
+        {"augmentation": ["light"]},
+        {"class_weight": ["balanced"]},
+    ],
+    ids=str,
+)
+def test_values_that_cannot_work_are_refused_before_the_first_batch(dataset, encoder, option):
+    with pytest.raises(RecipeError, match="Received"):
+        training_pipeline(dataset, encoder, None, **option)

@@ -118,6 +118,12 @@ def test_a_shard_of_the_right_length_that_is_no_parquet_is_named(folder):
         load_prepared(folder)
 
 
+def test_a_shard_replaced_by_another_is_named(folder):
+    shutil.copy(folder / "shard-00002.parquet", folder / "shard-00000.parquet")
+    with pytest.raises(ImageError, match=r"shard-00000\.parquet: [\d,]+ bytes, [\d,]+ were written"):
+        load_prepared(folder)
+
+
 def test_a_moved_folder_is_read_where_it_is(folder, tmp_path):
     before = [read_image_bytes(path) for path in load_prepared(folder).frame["path"]]
     shutil.move(folder, tmp_path / "größe #1.parquet")
