@@ -193,7 +193,6 @@ def test_a_file_in_place_of_the_folder_is_refused(shell, root, tmp_path):
     assert str(tmp_path / "out") in err
 
 
-@pytest.mark.xfail(strict=True, reason="rich takes [/b] in reasons and paths for markup: MarkupError, or parts vanish")
 @pytest.mark.parametrize("name", ["a[/b]", "[red]"])
 def test_folders_with_brackets_in_their_names_are_printed_as_they_are(shell, root, tmp_path, name):
     (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -247,7 +246,6 @@ def test_ctrl_c_stops_the_workers_and_the_same_command_goes_on(shell, root, tmp_
     assert len(load_prepared(out)) == records(root)
 
 
-@pytest.mark.xfail(strict=True, reason="typer catches KeyboardInterrupt before cli.main does: exit 130 without a word")
 def test_ctrl_c_says_that_the_same_command_goes_on(shell, root, tmp_path, monkeypatch):
     def interrupted(tasks, on_event):
         raise KeyboardInterrupt

@@ -96,13 +96,7 @@ def _decoded_jpeg(opened: Image.Image, at_least: tuple[int, int]) -> Image.Image
     (width, height), (least_width, least_height) = opened.size, at_least
     scale = next(s for s in (8, 4, 2, 1) if s == 1 or (width // s >= least_width and height // s >= least_height))
     least = {"min_width": -(-width // scale), "min_height": -(-height // scale), "min_factor": 1}
-    try:
-        pixels = simplejpeg.decode_jpeg(content, "RGB", strict=True, **least)
-    except ValueError as error:
-        if "extraneous bytes" not in str(error):  # before a marker: nothing of the picture is lost
-            raise
-        pixels = simplejpeg.decode_jpeg(content, "RGB", strict=False, **least)
-    return Image.fromarray(pixels)
+    return Image.fromarray(simplejpeg.decode_jpeg(content, "RGB", strict=True, **least))
 
 
 def _to_srgb(image: Image.Image, embedded: bytes) -> Image.Image | None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..data.imbalance import Imbalance, epoch_rows
 from ..data.metadata import MetadataEncoder
+from ..errors import RecipeError
 
 
 class EpochCounter:
@@ -86,6 +87,40 @@ class Epochs:
             sources=self.sources,
             source_sampling=self.source_sampling or None,
             rng=rng,
+        )
+
+
+def check_numbers(*, batch_size: int, metadata_dropout: float, seed: int) -> None:
+    """Refuse numbers that cannot work.
+
+    Raises:
+        RecipeError: a batch of no records, a probability outside 0 … 1, a negative seed.
+    """
+    whole = (int, np.integer)
+    problems = []
+    if not isinstance(batch_size, whole) or batch_size < 1:
+        problems.append(f"batch_size must be a whole number of at least 1. Received: batch_size={batch_size!r}")
+    if not isinstance(metadata_dropout, (int, float)) or not 0 <= metadata_dropout <= 1:
+        problems.append(f"metadata_dropout lies from 0 to 1. Received: metadata_dropout={metadata_dropout!r}")
+    if not isinstance(seed, whole) or seed < 0:
+        problems.append(f"seed must be a whole number of at least 0. Received: seed={seed!r}")
+    if problems:
+        raise RecipeError("\n".join(problems))
+
+
+def check_labels(labels: np.ndarray | None, n: int) -> None:
+    """Refuse labels that are not one class number for each of n records.
+
+    Raises:
+        RecipeError: another number of them, or values that are no class numbers.
+    """
+    if labels is None:
+        return
+    found = np.asarray(labels)
+    if found.shape != (n,) or found.dtype.kind not in "iu" or (n and found.min() < 0):
+        raise RecipeError(
+            f"labels are class numbers 0, 1, …, one for each of the {n:,} records. "
+            f"Received: {found.dtype} of shape {found.shape}, {found[:5]!r} …"
         )
 
 

@@ -20,7 +20,7 @@ from ..data.metadata import MetadataEncoder
 from ..errors import MelanomaFusionError, RecipeError
 from .augment import Augmentation
 from .batches import ImageBatches
-from .epochs import EpochCounter, Epochs
+from .epochs import EpochCounter, Epochs, check_labels, check_numbers
 from .mixing import Mixing
 from .pixels import Pixels, undecoded_pixels
 from .policies import get_policy
@@ -82,11 +82,13 @@ def training_pipeline(
     Raises:
         RecipeError: a value that cannot work; neither encoder nor spec.
     """
-    if class_weight not in _IMBALANCE:
-        raise RecipeError(f'class_weight is "balanced", "oversample" or None. Received: class_weight={class_weight!r}')
     _check_inputs(encoder, spec)
+    if class_weight not in list(_IMBALANCE):
+        raise RecipeError(f'class_weight is "balanced", "oversample" or None. Received: class_weight={class_weight!r}')
     if cutmix and spec is None:
         raise RecipeError(f"cutmix cuts images, and this pipeline has none (spec=None). Received: cutmix={cutmix!r}")
+    check_numbers(batch_size=batch_size, metadata_dropout=metadata_dropout, seed=seed)
+    check_labels(labels, len(dataset))
     policy, mixing = get_policy(augmentation), Mixing(mixup, cutmix)
     imbalance = _IMBALANCE[class_weight]
     y = dataset.targets if labels is None else np.asarray(labels)

@@ -112,6 +112,6 @@ def get_policy(augmentation: str | Augmentation) -> Augmentation:
     """
     if callable(augmentation):
         return UserFunction(augmentation)
-    if augmentation not in POLICIES:
+    if augmentation not in list(POLICIES):
         raise RecipeError(f"Known augmentations: {', '.join(POLICIES)}. Received: augmentation={augmentation!r}")
     return POLICIES[augmentation]()

@@ -102,12 +102,12 @@ def test_the_worst_pair_comes_first_with_its_pictures(audited):
 def test_order_of_the_pairs():
     table = pd.DataFrame(
         {
-            "leak": [False, False, True, True, True, False],
-            "conflicts": ["", "target", "", "", "diagnosis", "age"],
-            "distance": [1.0, 9.0, 8.0, np.nan, 7.0, 0.0],
+            "leak": [False, False, True, True, True, False, True],
+            "conflicts": ["", "target", "", "", "diagnosis", "age", "age"],
+            "distance": [1.0, 9.0, 8.0, np.nan, 7.0, 0.0, 2.0],
         }
     )
-    assert worst_pairs(table).index.tolist() == [4, 2, 3, 5, 1, 0]
+    assert worst_pairs(table).index.tolist() == [4, 6, 2, 3, 5, 1, 0]
     assert len(worst_pairs(pd.concat([table] * 9))) == 40
 
 

@@ -145,6 +145,19 @@ def test_whoever_collects_many_batches_gives_them_back_when_done():
     assert sum(owner() is not None for owner in owners) <= 16  # a few stay, for the next epoch
 
 
+def test_memory_of_a_size_that_is_no_longer_asked_for_makes_room():
+    buffers = Buffers()
+    held = [buffers.take(SHAPE) for _ in range(20)]
+    owners = [weakref.ref(array.base) for array in held]
+    del held
+    other = buffers.take((2, 64, 64, 3))
+    again = weakref.ref(other.base)
+    del other
+    assert sum(owner() is not None for owner in owners) == 0
+    assert again() is not None
+    assert buffers.take((2, 64, 64, 3)).base is again()
+
+
 def test_threads_never_share_memory_that_is_in_use():
     buffers, wrong = Buffers(), []
 

@@ -39,7 +39,7 @@ def drawn(count, seed, classes=1):
 
 
 @pytest.mark.parametrize("mixing", KINDS, ids=repr)
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=12)
 @given(batch=BATCHES, classes=st.sampled_from([1, 4]))
 def test_a_mixed_record_costs_the_shares_of_its_two_records(mixing, batch, classes):
     labels, weights, logits = drawn(*batch, classes)
@@ -57,7 +57,7 @@ def test_a_mixed_record_costs_the_shares_of_its_two_records(mixing, batch, class
 
 
 @pytest.mark.parametrize("mixing", KINDS, ids=repr)
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=12)
 @given(batch=BATCHES, classes=st.sampled_from([1, 4]))
 def test_mixed_values_keep_shape_type_and_range(mixing, batch, classes):
     labels, weights, _ = drawn(*batch, classes)
@@ -222,11 +222,10 @@ def test_mixing_is_true_where_it_mixes(fields, some):
 
 @pytest.mark.parametrize("fields", [{"mixup": -0.1}, {"cutmix": -1}, {"mixup": 1.0, "cutmix": -1e-9}])
 def test_negative_parameters_are_refused(fields):
-    with pytest.raises(RecipeError, match=r"at least 0\. Received: mixup="):
+    with pytest.raises(RecipeError, match=r"at least 0\. Received: "):
         Mixing(**fields)
 
 
-@pytest.mark.xfail(strict=True, reason="Mixing lets them through: labels and pixels become NaN, or a TypeError")
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), "0.2", None])
 @pytest.mark.parametrize("name", ["mixup", "cutmix"])
 def test_parameters_that_are_no_finite_number_are_refused(name, value):

@@ -277,7 +277,6 @@ def test_unknown_options_are_refused(dataset, encoder, option):
         training_pipeline(dataset, encoder, SPEC, **option)
 
 
-@pytest.mark.xfail(strict=True, reason="not checked: an error of Python, NumPy or TensorFlow, or nonsense without one")
 @pytest.mark.parametrize(
     "option",
     [

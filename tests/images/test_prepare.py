@@ -202,7 +202,6 @@ def test_a_folder_of_something_else_is_refused_untouched(dataset, tmp_path, in_p
     assert in_process == []
 
 
-@pytest.mark.xfail(strict=True, raises=TypeError, reason="preparation.json of something else: TypeError in _difference")
 @pytest.mark.parametrize("restart", [False, True])
 def test_a_preparation_json_of_something_else_is_no_claim(dataset, tmp_path, in_process, restart):
     (tmp_path / "out").mkdir()
@@ -298,7 +297,6 @@ def test_prepared_images_are_not_prepared_twice(dataset, tmp_path, finished):
     assert not (tmp_path / "twice").exists()
 
 
-@pytest.mark.xfail(strict=True, reason="Dataset.write_parquet lets pyarrow's ArrowTypeError through")
 def test_a_column_of_text_and_numbers_is_refused_by_name(dataset, tmp_path, in_process):
     with pytest.raises(MelanomaFusionError, match="note"):
         prepare(dataset.with_columns(note=["text", 2] * 5), tmp_path / "out", **SMALL)

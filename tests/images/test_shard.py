@@ -59,7 +59,6 @@ def test_a_column_of_the_table_wins_over_one_of_the_file(records):
     assert shard.column_names.count("width") == 1
 
 
-@pytest.mark.xfail(strict=True, reason="two columns named image are written, and pandas refuses the shard")
 def test_a_column_of_the_table_named_image_is_refused(records):
     with pytest.raises(ImageError, match="image"):
         prepare_shard(records.append_column("image", pa.array(["mine"] * 10)), SMALL)

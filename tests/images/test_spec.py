@@ -386,7 +386,6 @@ def test_a_row_that_is_not_there_is_refused(make_dataset, tmp_path, in_process):
         SPEC.load(f"{tmp_path}/out/shard-00000.parquet#3")
 
 
-@pytest.mark.xfail(strict=True, reason="load puts path#row before a message that names the shard already")
 def test_a_row_that_is_not_there_is_named_once(make_dataset, tmp_path, in_process):
     prepare(make_dataset(tmp_path / "raw", 3), tmp_path / "out", image_size=16)
     with pytest.raises(ImageError) as error:

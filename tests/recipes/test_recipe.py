@@ -137,7 +137,6 @@ def test_what_a_recipe_allows_of_sources_is_what_training_takes():
         assert len(rows) == max(2, round(20 * share))
 
 
-@pytest.mark.xfail(strict=True, reason="the recipe keeps the caller's own dict")
 def test_a_recipe_does_not_change_with_the_values_it_was_made_of():
     weights = {"siim": 2.0}
     recipe = Recipe("r", source_weights=weights)
