@@ -97,6 +97,8 @@ def data_prepare(
             + (f" ({more:,} more than shown; all in {out / 'prepared.json'})." if more > 0 else "."),
             markup=False,
         )
+    if not prepared.records:
+        raise typer.Exit(1)
     size = filesize.decimal(prepared.bytes)
     console.print(f"{prepared.records:,} images in {len(prepared.shards):,} shards, {size}: {out}", markup=False)
     console.print(f"Train on them: melanomafusion train RECIPE --data {out} --out RUN", markup=False)

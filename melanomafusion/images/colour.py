@@ -185,4 +185,7 @@ class GaussianNoise:
 
 
 def _odd_side(rng: np.random.Generator, limit: int) -> int:
+    """From 3 to the limit; 1, which changes nothing, where that is smaller."""
+    if limit < 3:
+        return 1
     return 3 + 2 * int(rng.integers((limit - 3) // 2 + 1))

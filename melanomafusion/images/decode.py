@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import cv2
+import numpy as np
 import simplejpeg
 from PIL import Image, ImageCms, JpegImagePlugin, PngImagePlugin, UnidentifiedImageError
 
@@ -74,13 +76,15 @@ def upright_rgb(opened: Image.Image, name: str, *, at_least: tuple[int, int], to
         ImageError: 16 bits per channel, transparent pixels, or CMYK without a profile: no faithful 8-bit RGB picture
             can be made of them without a decision.
     """
+    is_jpeg = isinstance(opened, JpegImagePlugin.JpegImageFile)  # of cameras that store a second picture too
+    if not is_jpeg:
+        _check_png(opened)
     turn = _TURNS.get(_orientation(opened))
     profile = opened.info.get("icc_profile") if to_srgb else None
     if opened.mode == "CMYK":
         rgb = (_to_srgb(opened, profile) if profile else None) or _to_rgb(opened, name)
     else:
-        is_jpeg = opened.format == FORMATS[0] and opened.mode in ("RGB", "L")
-        rgb = _decoded_jpeg(opened, at_least) if is_jpeg else _to_rgb(opened, name)
+        rgb = _decoded_jpeg(opened, at_least) if is_jpeg and opened.mode in ("RGB", "L") else _to_rgb(opened, name)
         rgb = (_to_srgb(rgb, profile) if profile else None) or rgb
     return rgb if turn is None else rgb.transpose(turn)
 
@@ -90,20 +94,37 @@ def _decoded_jpeg(opened: Image.Image, at_least: tuple[int, int]) -> Image.Image
 
     Pillow passes over libjpeg's warnings: it shows grey where the data end.
     """
-    file = opened.fp  # type: ignore[attr-defined]  # of every image that was opened
-    file.seek(0)
-    content = file.read()
+    content = _content(opened)
     (width, height), (least_width, least_height) = opened.size, at_least
     scale = next(s for s in (8, 4, 2, 1) if s == 1 or (width // s >= least_width and height // s >= least_height))
     least = {"min_width": -(-width // scale), "min_height": -(-height // scale), "min_factor": 1}
     return Image.fromarray(simplejpeg.decode_jpeg(content, "RGB", strict=True, **least))
 
 
+def _check_png(opened: Image.Image) -> None:
+    """Refuse a PNG whose data end early: Pillow shows black there."""
+    if opened.fp is None:  # type: ignore[attr-defined]  # decoded before, so looked at before
+        return
+    if cv2.imdecode(np.frombuffer(_content(opened), dtype="uint8"), cv2.IMREAD_UNCHANGED) is None:
+        raise ValueError("its pixels end early")
+
+
+def _content(opened: Image.Image) -> bytes:
+    """The whole file; Pillow goes on from where it was."""
+    file = opened.fp  # type: ignore[attr-defined]  # of every image that was opened
+    place = file.tell()
+    file.seek(0)
+    content: bytes = file.read()
+    file.seek(place)
+    return content
+
+
 def _to_srgb(image: Image.Image, embedded: bytes) -> Image.Image | None:
     """An RGB or CMYK image in sRGB; None where its profile is sRGB's, or of no use for it."""
     try:
         profile = ImageCms.ImageCmsProfile(io.BytesIO(embedded))
-        if ImageCms.getProfileDescription(profile).lower().startswith("srgb"):
+        description = ImageCms.getProfileDescription(profile).lower()
+        if description.startswith("srgb") and "g10" not in description and "linear" not in description:
             return None
         return ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
     except (ImageCms.PyCMSError, OSError):  # a damaged profile of a sound picture is no reason to refuse it

@@ -71,7 +71,7 @@ def training_pipeline(
         mixup: parameter of the Beta distribution by which records of a batch are mixed; 0 for none.
         cutmix: the same for rectangles cut from one image into another.
         metadata_dropout: probability that a field of a record is shown as missing.
-        labels: (n,) class numbers of a multi-class model; the data set's targets without it.
+        labels: (n,) class numbers of a multi-class model, 0 … k−1, the last among them; the targets without it.
         seed: of order, augmentation, mixing and metadata dropout.
         pixels: decoded images (`open_pixels`); files are decoded in each epoch without it.
         counter: whose epoch comes next.
@@ -113,7 +113,9 @@ def training_pipeline(
         number = int(epoch[0])
         batch = _NO_IMAGES if images is None else images.augmented(rows, repeats, number, seed, policy)
         if mixing and len(rows) > 1:
-            return mixing.mix(batch, *others, rng=np.random.default_rng((seed, number, int(rows[0]), int(repeats[0]))))
+            return mixing.mix(
+                batch, *others, rng=np.random.default_rng((seed, number, int(rows[0]), int(repeats[0]), 1))
+            )
         return (batch, *others)
 
     def to_batch(*arrays: tf.Tensor) -> tuple[Any, Any, Any]:

@@ -4,6 +4,7 @@ import io
 import re
 import struct
 import warnings
+import zlib
 
 import numpy as np
 import pytest
@@ -195,6 +196,26 @@ def test_a_jpeg_whose_pixels_end_early_is_refused(damaged_files, damage):
     whole, _ = damaged_files["sound.jpg"]
     with pytest.raises(ImageError, match="damaged"):
         decode(damage(whole))
+
+
+def test_a_camera_file_of_two_pictures_whose_pixels_end_early_is_refused(damaged_files):
+    whole, _ = damaged_files["sound.jpg"]
+    out = io.BytesIO()
+    with Image.open(io.BytesIO(whole)) as first:
+        first.save(out, "MPO", save_all=True, append_images=[first.copy()], quality=90)
+    camera = out.getvalue()
+    end = camera.index(b"\xff\xd9")
+    with pytest.raises(ImageError, match="damaged"):
+        decode(camera[: end - 1500] + b"\xff\xd9" + camera[end + 2 :])
+
+
+@pytest.mark.parametrize(("height", "width"), [(120, 80), (61, 80), (60, 81)])
+def test_a_png_whose_pixels_end_early_is_refused(encoded, height, width):
+    noise = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    content = encoded(noise, "PNG")
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    with pytest.raises(ImageError, match="damaged"):
+        decode(content[:16] + header + struct.pack(">I", zlib.crc32(b"IHDR" + header)) + content[33:])
 
 
 def test_bytes_are_called_image_and_paths_by_their_name(tmp_path):
