@@ -45,9 +45,12 @@ def read_image_bytes(path: str | Path) -> bytes:
         offsets = _offsets(container, *_stamp(container))
         if row >= len(offsets):
             raise ImageError(f"{container} holds {len(offsets):,} images; there is no row {row}.")
-        with open(container, "rb") as file:
-            start, length = (int(value) for value in offsets[row])
-            return os.pread(file.fileno(), length, start)
+        start, length = offsets[row].tolist()
+        file = os.open(container, os.O_RDONLY)
+        try:
+            return os.pread(file, length, start)
+        finally:
+            os.close(file)
     except FileNotFoundError:
         raise ImageError(f"{path}: there is no such file.") from None
     except OSError as error:

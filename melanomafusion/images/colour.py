@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
-
-_LUMA = np.array([0.299, 0.587, 0.114])
 
 
 @dataclass(frozen=True)
@@ -26,31 +25,23 @@ class ColourJitter:
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Change the colours of an image."""
-        change = rng.uniform(-1.0, 1.0, 4)
-        brightness, contrast = 1 + self.brightness * change[0], 1 + self.contrast * change[1]
-        colours = (1 + self.saturation * change[2]) * _hue_turn(self.hue * change[3]) + _grey(
-            self.saturation * change[2]
-        )
-        mean = float(np.mean(cv2.mean(image)[:3]))
-        matrix = np.empty((3, 4))
-        matrix[:, :3] = brightness * contrast * colours
-        matrix[:, 3] = brightness * (1 - contrast) * mean
-        return np.asarray(cv2.transform(image, matrix.astype("float32")))
+        light, range_, colour, turn = rng.uniform(-1.0, 1.0, 4).tolist()
+        brightness, contrast = 1 + self.brightness * light, 1 + self.contrast * range_
+        # Plain numbers: small arrays cost more than the pass over a small image.
+        own = brightness * contrast * (1 + self.saturation * colour)
+        grey = (
+            -brightness * contrast * self.saturation * colour / 3
+        )  # what colour loses goes to the mean of the channels
+        shift = brightness * (1 - contrast) * sum(cv2.mean(image)[:3]) / 3
+        matrix = [[own * part + grey for part in row] + [shift] for row in _hue_turn(math.radians(self.hue * turn))]
+        return np.asarray(cv2.transform(image, np.array(matrix, dtype="float32")))
 
 
-def _grey(saturation: float) -> np.ndarray:
-    """What saturation takes from colour it gives to the mean of the channels."""
-    return np.full((3, 3), -saturation / 3)
-
-
-def _hue_turn(degrees: float) -> np.ndarray:
-    """(3, 3) rotation about the grey axis."""
-    if degrees == 0:
-        return np.eye(3)
-    angle = np.deg2rad(degrees)
-    axis = np.full(3, 1 / np.sqrt(3))
-    cross = np.array([[0, -axis[2], axis[1]], [axis[2], 0, -axis[0]], [-axis[1], axis[0], 0]])
-    return np.asarray(np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross)
+def _hue_turn(angle: float) -> tuple[tuple[float, float, float], ...]:
+    """3 × 3 rotation about the grey axis."""
+    same = (1 + 2 * math.cos(angle)) / 3
+    back, forth = ((1 - math.cos(angle)) / 3 + sign * math.sin(angle) / math.sqrt(3) for sign in (-1, 1))
+    return ((same, back, forth), (forth, same, back), (back, forth, same))
 
 
 @dataclass(frozen=True)
