@@ -44,6 +44,14 @@ def check_run(recipe: Recipe, dataset: Dataset, folds: list[int] | None = None) 
             raise RunError(
                 f"{len(strangers):,} records have a diagnosis that is not among the recipe's classes: {found}."
             )
+    sources = sorted(map(str, frame["source"].dropna().unique()))
+    for option in ("source_weights", "source_sampling"):
+        unknown = [name for name in getattr(recipe, option) if name not in sources]
+        if unknown:
+            raise RunError(
+                f"{option} of recipe {recipe.name!r} names {', '.join(map(repr, unknown))}, which is no source "
+                f"of these records. Sources: {', '.join(sources)}."
+            )
     for fold in wanted:
         inner_split(recipe, dataset.held_out(fold)[0])
     return wanted

@@ -78,8 +78,8 @@ class StageInputs:
             batch_size=self.recipe.batch_size,
             class_weight=_CLASS_WEIGHT[self.recipe.imbalance],
             oversample_to=self.recipe.oversample_to,
-            source_weights=self.recipe.source_weights,
-            source_sampling=self.recipe.source_sampling,
+            source_weights=self._of_sources(self.recipe.source_weights),
+            source_sampling=self._of_sources(self.recipe.source_sampling),
             mixup=self.recipe.mixup,
             cutmix=self.recipe.cutmix,
             metadata_dropout=self.recipe.metadata_dropout,
@@ -100,6 +100,11 @@ class StageInputs:
             batch_size=self._at_once,
             report=self.report,
         )
+
+    def _of_sources(self, values: dict[str, float]) -> dict[str, float]:
+        """Those of sources that this fold trains on: a small source may lie in the held-out fold as a whole."""
+        here = set(self.fit.frame["source"])
+        return {source: value for source, value in values.items() if source in here}
 
     @property
     def _at_once(self) -> int:

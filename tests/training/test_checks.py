@@ -109,3 +109,9 @@ def test_an_output_folder_that_cannot_be_written(folded, tmp_path):
     blocked.write_text("in the way")
     with pytest.raises(MelanomaFusionError, match="Cannot write"):
         mf.fit_fold(TINY, folded, 0, out=blocked / "run")
+
+
+@pytest.mark.parametrize("option", ["source_weights", "source_sampling"])
+def test_a_source_that_is_not_in_the_data_is_named_with_those_that_are(folded, tmp_path, option):
+    with pytest.raises(RunError, match=rf"{option}.*'isic-2018'.*siim-isic-2020"):
+        train(TINY.replace(**{option: {"isic-2018": 0.5}}), folded, tmp_path)

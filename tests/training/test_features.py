@@ -459,3 +459,12 @@ def test_a_features_folder_that_cannot_be_written_to_stops_before_the_first_epoc
         with pytest.raises(OutputError, match="Cannot write"):
             train(recipe, folded, out=tmp_path / "run", features=tmp_path / "file", on_event=events.append)
     assert not any(event["kind"] in ("decode", "epoch") for event in events)
+
+
+def test_a_source_that_lies_in_the_held_out_fold_as_a_whole_is_no_error(folded, tmp_path):
+    held = (folded.frame["fold"] == 0).to_numpy()
+    data = folded.with_columns(source=np.where(held, "small", "large"))
+    recipe = mf.get_recipe("tiny").replace(
+        epochs=1, tta=1, source_weights={"small": 2.0}, source_sampling={"small": 2.0}, validation_fraction=0.25
+    )
+    assert len(mf.fit_fold(recipe, data, 0, out=tmp_path / "out").oof) == held.sum()
