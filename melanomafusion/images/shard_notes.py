@@ -165,4 +165,5 @@ def _read_json(path: Path) -> dict[str, Any] | None:
 
 
 def shard_name(number: int) -> str:
+    """Name of a shard, without its suffix."""
     return f"shard-{number:05d}"
