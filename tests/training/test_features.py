@@ -354,7 +354,8 @@ def test_stages_on_images_have_their_augmentation_and_the_settings_of_the_recipe
     monkeypatch.setattr(
         "melanomafusion.training.stage_inputs.training_pipeline", lambda *records, **options: seen.append(options)
     )
-    settings = {"mixup": 0.2, "cutmix": 0.3, "source_weights": {"a": 2.0}, "source_sampling": {"a": 0.5}}
+    source = str(folded.frame["source"].iloc[0])
+    settings = {"mixup": 0.2, "cutmix": 0.3, "source_weights": {source: 2.0}, "source_sampling": {source: 0.5}}
     recipe = recipe.replace(fusion="image", augmentation="light", imbalance="oversample", **settings)
     inputs = StageInputs(recipe, folded, folded, None, SPEC, pixels, tmp_path, 7, EpochCounter(), print)
     for stage in (Stage(), Stage(augmentation="medium"), Stage(trainable="head", augmentation="none")):
