@@ -69,7 +69,9 @@ class RunProgress:
             self._bar("batches", f"{self.label}: batches", event["done"], event["total"])
         elif kind == "epoch":
             self.last = event
-            note = f"loss {_figure(event['loss'])}, validation AUC {_figure(event['val_auc'])}"
+            note = f"loss {_figure(event['loss'])}"
+            if "val_auc" in event:
+                note += f", validation AUC {_figure(event['val_auc'])}"
             self._bar("epochs", f"{self.label}: fold {event['fold']}, epochs", event["epoch"], event["epochs"], note)
         elif kind == "note" and not self.noted:  # the same for every fold but for the counts
             self.noted = True
@@ -82,11 +84,9 @@ class RunProgress:
 
     def _finish_fold(self) -> None:
         if self.last is not None:
-            self.console.print(
-                f"{self.label}: fold {self.last['fold']} done, {self.last['epoch']} epochs, "
-                f"inner validation AUC {_figure(self.last['val_auc'])}",
-                highlight=False,
-            )
+            done = f"{self.label}: fold {self.last['fold']} done, {self.last['epoch']} epochs"
+            watched = f", inner validation AUC {_figure(self.last['val_auc'])}" if "val_auc" in self.last else ""
+            self.console.print(done + watched, highlight=False)
             self.last = None
 
 

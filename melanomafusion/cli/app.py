@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from ..errors import MelanomaFusionError, PredictionsWarning
+from ..errors import MelanomaFusionError, PredictionsWarning, RunError
 from ..notice import NOT_A_MEDICAL_DEVICE
 
 if TYPE_CHECKING:
@@ -60,6 +60,11 @@ class Overlaps(StrEnum):
     first = "first"
 
 
+_NO_TABLE = (Source.folders, Source.tfrecords)  # read with their images in any case
+
+PositiveOption = Annotated[
+    str | None, typer.Option("--positive", help="Diagnoses that are target 1 (ham10000, folders): melanoma,BCC,AK.")
+]
 SourceOption = Annotated[Source, typer.Option("--source", help="How the folder is laid out.")]
 ImagesOption = Annotated[Path | None, typer.Option("--images", help="Folder of images, where it has another name.")]
 MissingOption = Annotated[MissingImages, typer.Option("--missing-images", help="Rows without an image.")]
@@ -83,11 +88,16 @@ def load(
     missing: MissingImages,
     extra: ExtraImages,
     table_only: bool,
+    positive: str | None = None,
 ) -> Dataset:
     """Load a data set from its folder, from a folder of prepared images, or from a demo folder."""
     if (root / "prepared.json").is_file():
         from ..images.prepared import load_prepared
 
+        if positive is not None:
+            raise RunError(
+                f"{root} is prepared and has its targets. --positive belongs to data prepare and raw folders."
+            )
         return load_prepared(root)
     from ..data.sources.catalogue import load_source
 
@@ -100,6 +110,7 @@ def load(
         with_images=not table_only,
         missing_images=missing.value,
         extra_images=extra.value,
+        positive=None if positive is None else positive.split(","),
     )
 
 
@@ -113,16 +124,17 @@ def load_all(
     table_only: bool,
     also: list[str] | None = None,
     overlaps: Overlaps = Overlaps.error,
+    positive: str | None = None,
 ) -> Dataset:
     """Load a data set and those of `--also`, combined; sources without a table are read with their images."""
     from ..data.combine import concat
 
     def load_one(which: Source, folder: Path, own_images: Path | None) -> Dataset:
-        without_images = table_only and which not in (Source.folders, Source.tfrecords)
+        without_images = table_only and which not in _NO_TABLE
         return load(which, folder, split, own_images, missing, extra, without_images)
 
     further = [_source_and_folder(value) for value in also or []]
-    first = load_one(source, root, images)
+    first = load(source, root, split, images, missing, extra, table_only and source not in _NO_TABLE, positive)
     if not further:
         return first
     return concat([first, *(load_one(which, folder, None) for which, folder in further)], on_overlap=overlaps.value)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from ..errors import RecipeError
 from .app import (
@@ -22,6 +22,7 @@ from .app import (
     MissingOption,
     Overlaps,
     OverlapsOption,
+    PositiveOption,
     Source,
     SourceOption,
     app,
@@ -50,23 +51,32 @@ def demo(out: Annotated[Path, typer.Option(help="Folder for data, runs and plots
 
 @app.command()
 def recipes(
-    name: Annotated[str | None, typer.Argument(help="One recipe, as JSON.")] = None, as_json: AsJson = False
+    name: Annotated[str | None, typer.Argument(help="One recipe, as JSON.")] = None,
+    about: Annotated[bool, typer.Option("--about", help="Its reference, figures, commands and deviations.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """List the recipes, or show one."""
-    from ..recipes.catalogue import get_recipe, list_recipes
+    """List the systems and their recipes, or show one."""
+    from ..recipes.catalogue import SYSTEMS, get_recipe, get_system
 
     if name is not None:
-        typer.echo(get_recipe(name).to_json(), nl=False)
+        typer.echo(get_system(name).about.strip() + "\n" if about else get_recipe(name).to_json(), nl=False)
         return
-    found = [get_recipe(known) for known in list_recipes()]
     if as_json:
-        typer.echo(json.dumps([recipe.to_dict() for recipe in found], indent=2))
+        typer.echo(json.dumps([recipe.to_dict() for system in SYSTEMS for recipe in system.recipes], indent=2))
         return
-    table = Table("recipe", "backbone", "size", "fusion", "epochs", "batch")
-    for recipe in found:
-        image = (recipe.backbone, str(recipe.image_size)) if recipe.uses_images else ("–", "–")
-        table.add_row(recipe.name, *image, recipe.fusion, str(recipe.epochs), str(recipe.batch_size))
+    table = Table("recipe", "backbone", "size", "fusion", "classes", "epochs", "batch")
+    for system in SYSTEMS:
+        for recipe in system.recipes:
+            image = (recipe.backbone, str(recipe.image_size)) if recipe.uses_images else ("–", "–")
+            classes = str(len(recipe.classes) or 2)
+            table.add_row(recipe.name, *image, recipe.fusion, classes, str(recipe.epochs), str(recipe.batch_size))
+        table.add_section()
     console.print(table)
+    figures = Table(Column("system", overflow="fold"), "task", "reported", "reproduced", "reference", show_lines=True)
+    for system in SYSTEMS:
+        figures.add_row(system.name, system.task, system.reported, system.reproduced, system.reference)
+    console.print(figures)
+    console.print("melanomafusion recipes NAME --about: data, figures, commands, cost and deviations.")
 
 
 @app.command()
@@ -80,11 +90,15 @@ def train(
     extra_images: ExtraOption = ExtraImages.error,
     also: AlsoOption = None,
     overlaps: OverlapsOption = Overlaps.error,
+    positive: PositiveOption = None,
     folds: Annotated[str | None, typer.Option(help="Some of the folds, e.g. 0,1.")] = None,
     n_folds: int = 5,
     fold_seed: int = 0,
     folds_file: Annotated[Path | None, typer.Option(help="A folds.csv, instead of new folds.")] = None,
     group: Annotated[str | None, typer.Option(help="patient, lesion, a column, or record (image-level).")] = None,
+    published: Annotated[
+        bool, typer.Option("--published-split", help="Train on train, choose on valid, score test once.")
+    ] = False,
     set_: Annotated[list[str] | None, typer.Option("--set", help="Change a field: image_size=256.")] = None,
     on_bad_image: OnBadImage = OnBadImage.error,
     features: Annotated[
@@ -96,16 +110,23 @@ def train(
 ) -> None:
     """Train a recipe over patient-grouped folds; goes on where an earlier run stopped."""
     from ..console import RunProgress, print_scores
-    from ..data.folds import assign_folds, read_folds
+    from ..data.folds import assign_folds, published_split, read_folds
 
     chosen = _recipe(recipe, set_ or [])
     wanted = _numbers(folds)
     dataset = load_all(
-        source, data, "train", images, missing_images, extra_images, not chosen.uses_images, also, overlaps
+        source, data, "train", images, missing_images, extra_images, not chosen.uses_images, also, overlaps, positive
     )
-    dataset = (
-        read_folds(dataset, folds_file) if folds_file else assign_folds(dataset, n_folds, seed=fold_seed, group=group)
-    )
+    if published:
+        if folds_file or wanted or group:
+            raise typer.BadParameter(
+                "--published-split has its own folds: leave out --folds, --folds-file and --group."
+            )
+        dataset, wanted = published_split(dataset), [0]
+    elif folds_file:
+        dataset = read_folds(dataset, folds_file)
+    else:
+        dataset = assign_folds(dataset, n_folds, seed=fold_seed, group=group)
     screen = Console(stderr=True, highlight=False, soft_wrap=True) if as_json else console
     screen.print(repr(dataset))
     from ..training.cross_validation import cross_validate

@@ -22,6 +22,7 @@ from .dataset import Dataset
 
 _COPIES = "record and its exact copies"
 LINK = "linked_group"
+PUBLISHED_SPLIT = "published split"
 
 
 def assign_folds(dataset: Dataset, n_folds: int = 5, *, seed: int = 0, group: str | None = None) -> Dataset:
@@ -53,6 +54,31 @@ def assign_folds(dataset: Dataset, n_folds: int = 5, *, seed: int = 0, group: st
         )
     fold_of = deal_groups(table, n_folds, seed)
     result = dataset.with_columns(fold=keys.map(fold_of).astype("int64"), grouped_by=grouped_by)
+    check_folds(result)
+    return result
+
+
+def published_split(dataset: Dataset) -> Dataset:
+    """Folds of a data set's own split: fold 0 is "test", fold 1 is "train" (and "valid").
+
+    Train with `folds=[0]`; records of "valid" then choose the epoch.
+
+    Returns:
+        The data set with `fold` and `grouped_by` ("published split": whether patients are kept apart is the
+        publisher's affair; where patients or lesions are known, one in both folds is refused).
+
+    Raises:
+        FoldError: no column `split`, records without one, no train or test, other words in it, or a patient in both.
+    """
+    frame = dataset.frame
+    if "split" not in frame:
+        raise FoldError("The data set has no column split; load_image_folders makes one of folders train and test.")
+    words = set(frame["split"].dropna())
+    if frame["split"].isna().any() or not {"train", "test"} <= words <= {"train", "valid", "test"}:
+        found = ", ".join(f"{word} ({count:,})" for word, count in frame["split"].value_counts(dropna=False).items())
+        raise FoldError(f"A published split has train and test, and perhaps valid, for every record. Found: {found}.")
+    folds = (frame["split"] != "test").astype("int64").to_numpy()
+    result = dataset.with_columns(fold=folds, grouped_by=PUBLISHED_SPLIT)
     check_folds(result)
     return result
 

@@ -76,17 +76,7 @@ class Bundle:
         from ..models.fusion_model import build_fusion_model
         from ..models.weights import load_whole
 
-        recipe = self.recipe
-        model = build_fusion_model(
-            recipe.backbone,
-            metadata_width=self.encoder.width if self.encoder else 0,
-            image_size=recipe.image_size,
-            fusion=recipe.fusion,
-            weights=None,
-            metadata_units=recipe.metadata_units,
-            dropout=recipe.dropout,
-            n_classes=len(recipe.classes) or 1,
-        )
+        model = build_fusion_model(weights=None, **self.recipe.model_options(self.encoder.width if self.encoder else 0))
         try:
             load_whole(model, self.path / _WEIGHTS)
         except WeightsError as error:

@@ -14,7 +14,7 @@ from .decisions import confusion_matrix, matrix_metrics
 from .intervals import wilson_interval
 from .metrics import roc_points
 
-RULES = ("youden", "max_f1", "sensitivity", "specificity", "cost")
+RULES = ("youden", "max_f1", "accuracy", "sensitivity", "specificity", "cost")
 
 
 @dataclass(frozen=True)
@@ -68,9 +68,9 @@ def choose_threshold(targets: np.ndarray, scores: np.ndarray, rule: str = "youde
     Args:
         targets: (n,) of 0 and 1.
         scores: (n,) finite numbers.
-        rule: "youden" (highest sensitivity + specificity), "max_f1", "sensitivity" (highest specificity among
-            thresholds that reach `at`), "specificity" (highest sensitivity among those that reach `at`) or "cost"
-            (lowest cost where a missed positive costs `at` times a false alarm).
+        rule: "youden" (highest sensitivity + specificity), "max_f1", "accuracy" (most records right), "sensitivity"
+            (highest specificity among thresholds that reach `at`), "specificity" (highest sensitivity among those that
+            reach `at`) or "cost" (lowest cost where a missed positive costs `at` times a false alarm).
         at: share within (0, 1), or the cost ratio above 0.
 
     Returns:
@@ -82,7 +82,7 @@ def choose_threshold(targets: np.ndarray, scores: np.ndarray, rule: str = "youde
     """
     if rule not in RULES:
         raise PredictionsError(f"rule is one of {', '.join(RULES)}. Received: rule={rule!r}")
-    if (rule in ("youden", "max_f1")) != (at is None):
+    if (rule in ("youden", "max_f1", "accuracy")) != (at is None):
         raise PredictionsError(f"Rules sensitivity, specificity and cost take at=, the others do not. Received: {at=}")
     false, hits, thresholds = roc_points(targets, scores)
     positives = float(np.sum(targets))
@@ -91,6 +91,8 @@ def choose_threshold(targets: np.ndarray, scores: np.ndarray, rule: str = "youde
         gain = hits - false
     elif rule == "max_f1":
         gain = 2 * hits * positives / (hits * positives + false * negatives + positives)
+    elif rule == "accuracy":
+        gain = hits * positives + (1 - false) * negatives
     elif rule == "cost":
         if not isinstance(at, (int, float)) or not 0 < at < np.inf:
             raise PredictionsError(f"A cost ratio is a number above 0. Received: at={at!r}")
@@ -164,6 +166,7 @@ def _words(rule: str, at: float | None) -> str:
     return {
         "youden": "highest sensitivity + specificity (Youden)",
         "max_f1": "highest F1",
+        "accuracy": "highest accuracy",
         "sensitivity": f"sensitivity ≥ {at:g}",
         "specificity": f"specificity ≥ {at:g}",
         "cost": f"a miss costs {at:g} false alarms",

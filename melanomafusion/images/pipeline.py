@@ -66,8 +66,8 @@ def training_pipeline(
         oversample_to: share of positives in an epoch, for "oversample".
         source_weights: source → factor of its records' weights; sources not named have 1.
         source_sampling: source → records drawn in an epoch, as a multiple of its records; sources not named have 1.
-        augmentation: "none", "light", "medium", "winner-2020", "rand-augment", or a function (image (H, H, 3) uint8,
-            numpy Generator) → image.
+        augmentation: a name from `images/policies.py` ("none", "light", "medium", …), or a function (image (H, H, 3)
+            uint8, numpy Generator) → image.
         mixup: parameter of the Beta distribution by which records of a batch are mixed; 0 for none.
         cutmix: the same for rectangles cut from one image into another.
         metadata_dropout: probability that a field of a record is shown as missing.

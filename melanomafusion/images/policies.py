@@ -54,6 +54,16 @@ def medium() -> Augmentation:
     )
 
 
+def geometric() -> Augmentation:
+    """Turns and mirrorings, rotation up to 20°, zoom and shift up to a fifth; colours stay as they are."""
+    return Compose((Dihedral(), Affine(20, 0.2, 0.2)))
+
+
+def geometric_brightness() -> Augmentation:
+    """Turns and mirrorings, rotation up to 20°, zoom up to a fifth, brightness within ±20 %."""
+    return Compose((Dihedral(), Affine(20, 0.2, 0.0), ColourJitter(0.2, 0.0, 0.0)))
+
+
 def winner_2020() -> Augmentation:
     """The policy of the SIIM-ISIC 2020 first place, its steps and probabilities (Ha, Liu, Liu 2020, arXiv 2010.05351).
 
@@ -95,12 +105,33 @@ def rand_augment() -> Augmentation:
     )
 
 
+def menezes() -> Augmentation:
+    """The steps of `menezes-efficientnetb3`: crop, turns, rotation, perspective, colour, two random steps, erasing.
+
+    `rand_augment` stands in for AutoAugment's ImageNet policy.
+    """
+    return Compose(
+        (
+            ResizedCrop((0.7, 1.0)),
+            Dihedral(),
+            Affine(30, 0.0, 0.0),
+            Sometimes(0.5, (Perspective(0.2),)),
+            ColourJitter(0.2, 0.2, 0.2, hue=8),
+            rand_augment(),
+            Sometimes(0.5, (Erasing((0.02, 0.2)),)),
+        )
+    )
+
+
 POLICIES: dict[str, Callable[[], Augmentation]] = {
     "none": lambda: unchanged,
     "light": light,
     "medium": medium,
+    "geometric": geometric,
+    "geometric-brightness": geometric_brightness,
     "winner-2020": winner_2020,
     "rand-augment": rand_augment,
+    "menezes": menezes,
 }
 
 

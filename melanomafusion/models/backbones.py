@@ -29,6 +29,8 @@ STANDARDISED = Normalisation(
     tuple(-m / s for m, s in zip(_IMAGENET_MEAN, _IMAGENET_STD, strict=True)),  # type: ignore[arg-type]
 )
 MINUS_ONE_TO_ONE = Normalisation((1 / 127.5,) * 3, (-1.0,) * 3)
+BY_128 = Normalisation((1 / 128,) * 3, (-1.0,) * 3)
+ZERO_TO_ONE = Normalisation((1 / 255,) * 3, (0.0,) * 3)
 
 
 @dataclass(frozen=True)
@@ -52,9 +54,9 @@ class Backbone:
     first_layer: str | None = None
 
 
-def _application(function: Callable[..., keras.Model]) -> Callable[..., keras.Model]:
+def _application(function: Callable[..., keras.Model], **options: Any) -> Callable[..., keras.Model]:
     def build(*, input_shape: tuple[int, int, int], weights: str | None) -> keras.Model:
-        return function(include_top=False, weights=weights, input_shape=input_shape, pooling="avg")
+        return function(include_top=False, weights=weights, input_shape=input_shape, pooling="avg", **options)
 
     return build
 
@@ -70,6 +72,18 @@ def _tiny(*, input_shape: tuple[int, int, int], weights: str | None) -> keras.Mo
         x = keras.layers.ReLU(name=f"relu{i}")(x)
     x = keras.layers.GlobalAveragePooling2D(name="avg_pool")(x)
     return keras.Model(inputs, x, name="tiny")
+
+
+def _plain_cnn(*, input_shape: tuple[int, int, int], weights: str | None) -> keras.Model:
+    """Four times convolution and max-pooling, 390,000 weights: what a deep network has to beat."""
+    if weights == "imagenet":
+        raise RecipeError('The backbone "plain_cnn" has no ImageNet weights. Use weights=None or a file.')
+    inputs = x = keras.Input(input_shape)
+    for i, filters in enumerate((32, 64, 128, 256), start=1):
+        x = keras.layers.Conv2D(filters, 3, padding="same", activation="relu", name=f"conv{i}")(x)
+        x = keras.layers.MaxPooling2D(name=f"pool{i}")(x)
+    x = keras.layers.GlobalAveragePooling2D(name="avg_pool")(x)
+    return keras.Model(inputs, x, name="plain_cnn")
 
 
 def _efficientnet(version: int, size: int, width: int) -> Backbone:
@@ -97,6 +111,21 @@ BACKBONES: dict[str, Backbone] = {
         Backbone("inception_v3", _application(keras.applications.InceptionV3), 299, 2048, MINUS_ONE_TO_ONE),
         Backbone("mobilenet_v2", _application(keras.applications.MobileNetV2), 224, 1280, MINUS_ONE_TO_ONE),
         Backbone("densenet121", _application(keras.applications.DenseNet121), 224, 1024, STANDARDISED),
+        Backbone(
+            "efficientnet_v2_s",
+            _application(keras.applications.EfficientNetV2S, include_preprocessing=False),
+            384,
+            1280,
+            BY_128,
+        ),
+        Backbone(
+            "convnext_tiny",
+            _application(keras.applications.ConvNeXtTiny, include_preprocessing=False),
+            224,
+            768,
+            STANDARDISED,
+        ),
+        Backbone("plain_cnn", _plain_cnn, 128, 256, ZERO_TO_ONE),
         Backbone("tiny", _tiny, 32, 48, STANDARDISED),
     )
 }
@@ -132,5 +161,7 @@ def build_backbone(backbone: Backbone, image_size: int, load: Callable[[Backbone
     application = load(backbone, (image_size, image_size, 3))
     # Keras builds another normalisation into EfficientNet for "imagenet" than for None. Cut it off: ours is in front.
     start = application.get_layer(backbone.first_layer).input if backbone.first_layer else application.input
-    feature_map = application.layers[-1].input
+    # ConvNeXt has a last normalisation behind its pooling; the map before pooling goes without it.
+    pooling = [x for x in application.layers if isinstance(x, keras.layers.GlobalAveragePooling2D)][-1]
+    feature_map = pooling.input
     return keras.Model(start, feature_map, name=backbone.name)

@@ -30,9 +30,41 @@ def metadata_only(image: None, metadata: Tensor) -> Tensor:
     return metadata
 
 
+def metanet(image: Tensor, metadata: Tensor) -> Tensor:
+    """Metadata gate each image feature, (B, F): image · sigmoid(W₂ relu(W₁ metadata)).
+
+    Li et al. 2020, "Fusing Metadata and Dermoscopy Images for Skin Disease Diagnosis", doi
+    10.1109/ISBI45749.2020.9098645. A gate per channel commutes with average pooling, so it stands behind it.
+    """
+    width = image.shape[-1]
+    gate = keras.layers.Dense(width, activation="relu", name="fusion_gate_hidden")(metadata)
+    gate = keras.layers.Dense(width, activation="sigmoid", name="fusion_gate")(gate)
+    return keras.layers.Multiply(name="fusion")([image, gate])
+
+
+def metablock(image: Tensor, metadata: Tensor) -> Tensor:
+    """Metadata scale and shift image features, (B, F): sigmoid(tanh(image · f(metadata)) + g(metadata)).
+
+    f and g are each a linear map with batch norm. Pacheco and Krohling 2021, doi 10.1109/JBHI.2021.3062002.
+    """
+    width = image.shape[-1]
+    scale, shift = (
+        keras.layers.BatchNormalization(name=f"fusion_{word}_norm")(
+            keras.layers.Dense(width, name=f"fusion_{word}")(metadata)
+        )
+        for word in ("scale", "shift")
+    )
+    scaled = keras.layers.Multiply(name="fusion_scaled")([image, scale])
+    scaled = keras.layers.Activation("tanh", name="fusion_tanh")(scaled)
+    shifted = keras.layers.Add(name="fusion_shifted")([scaled, shift])
+    return keras.layers.Activation("sigmoid", name="fusion")(shifted)
+
+
 # Name → (function, takes the image, takes the metadata).
 FUSIONS: dict[str, tuple[Fusion, bool, bool]] = {
     "concat": (concat, True, True),
+    "metanet": (metanet, True, True),
+    "metablock": (metablock, True, True),
     "image": (image_only, True, False),
     "metadata": (metadata_only, False, True),
 }

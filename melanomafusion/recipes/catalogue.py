@@ -1,12 +1,24 @@
-"""All recipes by name."""
+"""All systems and their recipes by name."""
 
 from __future__ import annotations
 
 from ..errors import RecipeError
-from . import fusion
+from . import awan_2026, bamania, best, fusion, jagtap_2026, menezes, raksha, winner_2020
 from .recipe import Recipe
+from .system import System
 
-_RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in fusion.RECIPES}
+SYSTEMS: tuple[System, ...] = (
+    awan_2026.SYSTEM,
+    bamania.SYSTEM,
+    raksha.SYSTEM,
+    jagtap_2026.SYSTEM,
+    menezes.SYSTEM,
+    winner_2020.SYSTEM,
+    best.SYSTEM,
+    fusion.SYSTEM,
+)
+_RECIPES: dict[str, Recipe] = {recipe.name: recipe for system in SYSTEMS for recipe in system.recipes}
+_SYSTEM_OF: dict[str, System] = {recipe.name: system for system in SYSTEMS for recipe in system.recipes}
 
 
 def list_recipes() -> list[str]:
@@ -23,3 +35,16 @@ def get_recipe(name: str) -> Recipe:
     if name not in _RECIPES:
         raise RecipeError(f"Known recipes: {', '.join(_RECIPES)}. Received: {name!r}")
     return _RECIPES[name]
+
+
+def get_system(name: str) -> System:
+    """The published system, or ours, that a recipe belongs to: reference, what was reported, what was reproduced.
+
+    Args:
+        name: of a recipe.
+
+    Raises:
+        RecipeError: there is none.
+    """
+    get_recipe(name)
+    return _SYSTEM_OF[name]

@@ -8,6 +8,7 @@ native sizes (380, 456, 600; Tan and Le 2019, arXiv 1905.11946) ask for a GPU; `
 from __future__ import annotations
 
 from .recipe import Backbone, Recipe, Stage
+from .system import System
 
 _STAGES = (
     Stage(trainable="head", epochs=3, learning_rate=1e-3, schedule="constant", early_stopping_patience=None),
@@ -38,12 +39,14 @@ def _variants(fused: Recipe, short: str) -> list[Recipe]:
     return [fused, image, metadata]
 
 
-RECIPES = [
+_RECIPES = [
     *_family("b0", "efficientnet_b0", 224, 32),
     *_family("b4", "efficientnet_b4", 380, 32),
     *_family("b5", "efficientnet_b5", 456, 16),
     *_family("b7", "efficientnet_b7", 600, 8),
     *_family("mobilenetv2", "mobilenet_v2", 224, 32),
+    *_family("efficientnetv2s", "efficientnet_v2_s", 384, 16)[:2],
+    *_family("convnext", "convnext_tiny", 224, 32)[:2],
     # For tests, examples and the demo: from random weights, in seconds.
     *_variants(
         Recipe(
@@ -61,3 +64,13 @@ RECIPES = [
         "tiny",
     ),
 ]
+
+SYSTEM = System(
+    name="fusion-*, image-*, metadata-*",
+    task="melanoma; two stages, image and metadata fused or alone",
+    reference="ours",
+    reported="–",
+    reproduced="README, first run",
+    recipes=tuple(_RECIPES),
+    about=__doc__,
+)

@@ -25,10 +25,16 @@ Backbone = Literal[
     "inception_v3",
     "mobilenet_v2",
     "densenet121",
+    "efficientnet_v2_s",
+    "convnext_tiny",
+    "plain_cnn",
     "tiny",
 ]
-Fusion = Literal["concat", "image", "metadata"]
-Augmentation = Literal["none", "light", "medium", "winner-2020", "rand-augment"]
+Fusion = Literal["concat", "metanet", "metablock", "image", "metadata"]
+Augmentation = Literal[
+    "none", "light", "medium", "geometric", "geometric-brightness", "winner-2020", "rand-augment", "menezes"
+]
+ThresholdRule = Literal["youden", "max_f1", "accuracy", "sensitivity", "specificity"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,7 @@ class Stage:
         plateau_factor: the rate is multiplied by it.
         plateau_patience: epochs without improvement before that.
         early_stopping_patience: epochs without improvement before the stage ends; None to run all epochs.
+        early_stopping_min_delta: a smaller gain is no improvement to early stopping.
         augmentation: of this stage; the recipe's where None. With "head", "none" and no mixing the frozen backbone sees
             each image once, whatever the number of epochs.
     """
@@ -65,6 +72,7 @@ class Stage:
     plateau_factor: float = 0.3
     plateau_patience: int = 2
     early_stopping_patience: int | None = 6
+    early_stopping_min_delta: float = 0.0
     augmentation: Augmentation | None = None
 
 
@@ -76,12 +84,18 @@ class Recipe:
         name: for tables, plots and run folders.
         backbone: name from `list_backbones()`.
         image_size: side in pixels.
-        fusion: "concat", "image" or "metadata".
-        weights: of the backbone: "imagenet", None or a file.
+        fusion: "concat", "metanet", "metablock", "image" or "metadata".
+        weights: of the backbone: "imagenet", "noisy-student", None or a file.
         metadata_features: names from `list_features()`.
         metadata_units: widths of the metadata branch.
+        metadata_batch_norm: batch norm before each activation of the metadata branch.
+        branch_dropout: rate on the metadata branch; `dropout` where None.
         metadata_dropout: probability that a field is shown as missing in training.
+        pooling: of the feature map: "avg" or "gem" (generalised mean).
+        head_units: widths of ReLU layers between the fused features and the head.
         dropout: rate on the metadata branch and before the head.
+        dropout_samples: masks of the last dropout that are averaged (multi-sample dropout).
+        two_logits: a binary model ends in two logits (softmax) instead of one.
         classes: diagnoses of a multi-class model (at least three); empty for a binary model of `target`.
         positive_classes: diagnoses whose probability is the score of a multi-class model.
         imbalance: "class_weight" (sample weights of mean 1), "oversample" or "none".
@@ -89,11 +103,19 @@ class Recipe:
         loss: "bce" or "focal" (binary), "categorical" (multi-class).
         label_smoothing: 0 … 1.
         focal_gamma: of "focal".
-        stages: one after another; the weights of the best epoch go on to the next.
+        stages: one after another; the weights of the best epoch go on to the next. None at all: the model is scored as
+            it is built.
+        ema: share of the average that stays at each step when weights are averaged over steps (exponential moving
+            average, e.g. 0.999); epochs are scored with the average, and it is what training gives. 0 for none.
         freeze_batch_norm: keep the backbone's batch-norm statistics and scales (right for small batches).
         monitor: what the best epoch, the plateau and early stopping look at, on the inner validation split.
-        validation_fraction: share of the training patients for that split.
-        augmentation: "none", "light", "medium", "winner-2020" or "rand-augment".
+        validation_fraction: share of the training patients for that split. 0: no split, all of them are learnt from,
+            and the last epoch counts, for stages without plateau and early stopping.
+        threshold_rule: how an operating threshold is chosen on the inner validation split; the held-out fold is judged
+            by it. None for no threshold.
+        threshold_at: sensitivity or specificity to reach, for those two rules.
+        augmentation: "none", "light", "medium", "geometric", "geometric-brightness", "winner-2020", "rand-augment" or
+            "menezes".
         mixup: parameter of the Beta distribution by which records of a batch are mixed; 0 for none.
         cutmix: the same for rectangles cut from one image into another.
         source_weights: source → factor of its records' weights; 1 where it is not named.
@@ -111,8 +133,14 @@ class Recipe:
     weights: str | None = "imagenet"
     metadata_features: tuple[str, ...] = ("sex", "age", "site")
     metadata_units: tuple[int, ...] = (64, 32)
+    metadata_batch_norm: bool = False
+    branch_dropout: float | None = None
     metadata_dropout: float = 0.1
+    pooling: Literal["avg", "gem"] = "avg"
+    head_units: tuple[int, ...] = ()
     dropout: float = 0.3
+    dropout_samples: int = 1
+    two_logits: bool = False
     classes: tuple[str, ...] = ()
     positive_classes: tuple[str, ...] = ("melanoma",)
     imbalance: Literal["class_weight", "oversample", "none"] = "class_weight"
@@ -121,9 +149,12 @@ class Recipe:
     label_smoothing: float = 0.0
     focal_gamma: float = 2.0
     stages: tuple[Stage, ...] = field(default_factory=lambda: (Stage(),))
+    ema: float = 0.0
     freeze_batch_norm: bool = True
     monitor: Monitor = "val_auc"
     validation_fraction: float = 0.15
+    threshold_rule: ThresholdRule | None = None
+    threshold_at: float | None = None
     augmentation: Augmentation = "light"
     mixup: float = 0.0
     cutmix: float = 0.0
@@ -135,7 +166,7 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("stages", "metadata_features", "metadata_units", "classes", "positive_classes"):
+        for name in ("stages", "metadata_features", "metadata_units", "head_units", "classes", "positive_classes"):
             value = getattr(self, name)
             if not isinstance(value, (list, tuple)):
                 raise RecipeError(f"Recipe {self.name!r}: {name} is a list. Received: {name}={value!r}")
@@ -166,6 +197,28 @@ class Recipe:
     def augmentation_of(self, stage: Stage) -> Augmentation:
         """The augmentation of a stage: its own, else the recipe's."""
         return self.augmentation if stage.augmentation is None else stage.augmentation
+
+    def model_options(self, metadata_width: int) -> dict[str, Any]:
+        """The arguments of `build_fusion_model` that the recipe says: all but the weights.
+
+        Args:
+            metadata_width: columns of the encoded metadata.
+        """
+        names = (
+            "backbone",
+            "image_size",
+            "fusion",
+            "metadata_units",
+            "metadata_batch_norm",
+            "branch_dropout",
+            "pooling",
+            "head_units",
+            "dropout",
+            "dropout_samples",
+            "two_logits",
+        )
+        options = {name: getattr(self, name) for name in names}
+        return {**options, "metadata_width": metadata_width, "n_classes": len(self.classes) or 1}
 
     def replace(self, **changes: Any) -> Recipe:
         """The recipe with some fields changed.

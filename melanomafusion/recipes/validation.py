@@ -19,17 +19,22 @@ def find_problems(recipe: Recipe) -> list[str]:
     if problems:
         return problems
     checks = [
-        (bool(recipe.stages), "stages: at least one"),
         (recipe.image_size >= 32, f"image_size={recipe.image_size}: at least 32"),
         (recipe.batch_size >= 1, f"batch_size={recipe.batch_size}: at least 1"),
         (0 <= recipe.metadata_dropout < 1, f"metadata_dropout={recipe.metadata_dropout}: 0 ≤ rate < 1"),
         (0 <= recipe.dropout < 1, f"dropout={recipe.dropout}: 0 ≤ rate < 1"),
+        (0 <= (recipe.branch_dropout or 0) < 1, f"branch_dropout={recipe.branch_dropout}: 0 ≤ rate < 1"),
+        (1 <= recipe.dropout_samples <= 64, f"dropout_samples={recipe.dropout_samples}: from 1 to 64"),
+        (not (recipe.two_logits and recipe.classes), "two_logits: for binary models, not with classes"),
+        (recipe.uses_images or recipe.pooling == "avg", "pooling: for recipes with images"),
+        (0 <= recipe.ema < 1, f"ema={recipe.ema}: 0 ≤ ema < 1"),
         (0 < recipe.oversample_to < 1, f"oversample_to={recipe.oversample_to}: between 0 and 1"),
         (0 <= recipe.label_smoothing < 1, f"label_smoothing={recipe.label_smoothing}: 0 ≤ smoothing < 1"),
         (
-            0 < recipe.validation_fraction <= 0.5,
-            f"validation_fraction={recipe.validation_fraction}: above 0, up to 0.5",
+            0 <= recipe.validation_fraction <= 0.5,
+            f"validation_fraction={recipe.validation_fraction}: above 0, up to 0.5; or 0 for none",
         ),
+        *_threshold_checks(recipe),
         (len(recipe.classes) != 1 and len(recipe.classes) != 2, "classes: none (binary) or at least three"),
         (bool(recipe.classes) == (recipe.loss == "categorical"), 'loss "categorical" goes with classes, and only then'),
         (
@@ -50,6 +55,7 @@ def find_problems(recipe: Recipe) -> list[str]:
         ),
         (recipe.seed >= 0, f"seed={recipe.seed}: at least 0"),
         (recipe.focal_gamma >= 0, f"focal_gamma={recipe.focal_gamma}: at least 0"),
+        (all(units >= 1 for units in recipe.head_units), f"head_units={recipe.head_units}: at least 1 each"),
         (
             all(units >= 1 for units in recipe.metadata_units),
             f"metadata_units={recipe.metadata_units}: at least 1 each",
@@ -72,6 +78,13 @@ def find_problems(recipe: Recipe) -> list[str]:
             (stage.weight_decay >= 0, f"stage {number}: weight_decay={stage.weight_decay}: at least 0"),
             (stage.plateau_patience >= 0, f"stage {number}: plateau_patience={stage.plateau_patience}: at least 0"),
             ((stage.early_stopping_patience or 0) >= 0, f"stage {number}: early_stopping_patience: at least 0"),
+            (stage.early_stopping_min_delta >= 0, f"stage {number}: early_stopping_min_delta: at least 0"),
+            (
+                bool(recipe.validation_fraction)
+                or (stage.schedule != "plateau" and stage.early_stopping_patience is None),
+                f"stage {number}: plateau and early stopping need a validation split; with validation_fraction=0 use "
+                'schedule "cosine" or "constant" and early_stopping_patience None',
+            ),
             (0 < stage.plateau_factor < 1, f"stage {number}: plateau_factor={stage.plateau_factor}: between 0 and 1"),
             (0 < stage.top_share <= 1, f"stage {number}: top_share={stage.top_share}: above 0, up to 1"),
             (0 <= stage.warmup_epochs < stage.epochs, f"stage {number}: warmup_epochs: from 0 to fewer than epochs"),
@@ -81,6 +94,21 @@ def find_problems(recipe: Recipe) -> list[str]:
             ),
         ]
     return [message for fine, message in checks if not fine]
+
+
+def _threshold_checks(recipe: Recipe) -> list[tuple[bool, str]]:
+    takes_share = recipe.threshold_rule in ("sensitivity", "specificity")
+    return [
+        (
+            recipe.threshold_rule is None or recipe.validation_fraction > 0,
+            "threshold_rule: a threshold is chosen on a validation split; validation_fraction is 0",
+        ),
+        (
+            takes_share == (recipe.threshold_at is not None),
+            'threshold_at: goes with threshold_rule "sensitivity" or "specificity", and they need it',
+        ),
+        (0 < (recipe.threshold_at or 0.5) < 1, f"threshold_at={recipe.threshold_at}: between 0 and 1"),
+    ]
 
 
 def _wrong_types(value: Any, prefix: str) -> list[str]:

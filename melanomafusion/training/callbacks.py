@@ -15,6 +15,7 @@ from ..evaluation.metrics import average_precision, roc_auc
 from ..images.epochs import EpochCounter
 
 # Whether a monitor is better when higher; `mode` is given to Keras explicitly everywhere.
+LAST_EPOCH = "last epoch"
 MODES = {"val_auc": "max", "val_average_precision": "max", "val_loss": "min"}
 
 
@@ -55,7 +56,7 @@ class EpochScores(keras.callbacks.Callback):
 
     Args:
         seen: metric that the model was compiled with.
-        validation: (inputs, label) pipeline of the inner validation split, in order.
+        validation: (inputs, label) pipeline of the inner validation split, in order; None where there is none.
         labels: (n, 1) or (n, k) its labels.
         to_scores: logits (n, k) → scores (n,).
         is_positive: labels (n, k) → 0 or 1 (n,).
@@ -70,8 +71,8 @@ class EpochScores(keras.callbacks.Callback):
         self,
         *,
         seen: SeenScores,
-        validation: tf.data.Dataset,
-        labels: np.ndarray,
+        validation: tf.data.Dataset | None,
+        labels: np.ndarray | None,
         to_scores: Callable[[np.ndarray], np.ndarray],
         is_positive: Callable[[np.ndarray], np.ndarray],
         loss: keras.losses.Loss,
@@ -93,16 +94,17 @@ class EpochScores(keras.callbacks.Callback):
         """Score training and validation, and hand the row on."""
         logs = {} if logs is None else logs
         seen_logits, seen_labels = self.seen.seen()
-        logits = np.asarray(self.model.predict(self.validation, verbose=0), dtype="float32")
         row: dict[str, Any] = {
             "stage": self.stage,
             "epoch": epoch + 1,
             "learning_rate": float(self.model.optimizer.learning_rate.numpy()),
             "loss": float(logs["loss"]),
             **_scores(self.is_positive(seen_labels), self.to_scores(seen_logits), ""),
-            "val_loss": float(self.loss(self.labels, logits)),
-            **_scores(self.is_positive(self.labels), self.to_scores(logits), "val_"),
         }
+        if self.validation is not None and self.labels is not None:
+            logits = np.asarray(self.model.predict(self.validation, verbose=0), dtype="float32")
+            row["val_loss"] = float(self.loss(self.labels, logits))
+            row |= _scores(self.is_positive(self.labels), self.to_scores(logits), "val_")
         logs.update({key: value for key, value in row.items() if key not in ("stage", "epoch")})
         if not math.isfinite(row["loss"]):
             self.model.stop_training = True
@@ -126,20 +128,26 @@ class BestEpoch(keras.callbacks.Callback):
     """Remembers the weights of the best epoch, over all stages.
 
     Args:
-        monitor: key of `MODES`.
+        monitor: key of `MODES`; `LAST_EPOCH` where nothing is watched: every epoch is better than the one before.
         whole: the model whose weights are remembered, where stages train a part of it; the trained one without it.
     """
 
     def __init__(self, monitor: str, whole: keras.Model | None = None) -> None:
         super().__init__()
         self.whole = whole
-        self.monitor, self.sign = monitor, 1.0 if MODES[monitor] == "max" else -1.0
+        self.monitor, self.sign = monitor, -1.0 if MODES.get(monitor) == "min" else 1.0
         self.value, self.epoch = -math.inf, 0
         self.weights: list[np.ndarray] | None = None
 
+    @property
+    def best_value(self) -> float | None:
+        """The monitor in the best epoch; None where nothing was watched or trained."""
+        watched = self.monitor != LAST_EPOCH and self.epoch
+        return self.sign * self.value if watched else None
+
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Keep the weights if this epoch is better than every one before."""
-        value = self.sign * float((logs or {})[self.monitor])
+        value = float(epoch) if self.monitor == LAST_EPOCH else self.sign * float((logs or {})[self.monitor])
         if value > self.value:
             model = self.model if self.whole is None else self.whole
             self.value, self.epoch, self.weights = value, epoch + 1, model.get_weights()
@@ -148,6 +156,32 @@ class BestEpoch(keras.callbacks.Callback):
         """Put the best weights back."""
         if self.weights is not None:
             model.set_weights(self.weights)
+
+
+class AveragedWeights(keras.callbacks.Callback):
+    """Shows the moving average of the weights at the end of each epoch, and trains on with the weights themselves.
+
+    The optimizer keeps the average (`use_ema`). Copies are put back bit for bit; Keras's own `SwapEMAWeights` swaps by
+    adding and subtracting, which rounds. Must come before whatever scores or keeps the epoch's weights.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trained: list[np.ndarray] | None = None
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Put the weights back."""
+        if self.trained is not None:
+            for variable, value in zip(self.model.trainable_variables, self.trained, strict=True):
+                variable.assign(value)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Show the average."""
+        variables = self.model.trainable_variables
+        self.trained = [np.array(variable) for variable in variables]
+        averages = self.model.optimizer._model_variables_moving_average  # Keras has no public name for it
+        for variable, average in zip(variables, averages, strict=True):
+            variable.assign(average)
 
 
 class WarmupCosine(keras.callbacks.Callback):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..data.dataset import Dataset
-from ..data.folds import assign_folds, check_folds
+from ..data.folds import PUBLISHED_SPLIT, assign_folds, check_folds
 from ..data.metadata import MetadataEncoder
 from ..errors import FoldError, RunError
 from ..recipes.recipe import Recipe
@@ -57,15 +57,21 @@ def check_run(recipe: Recipe, dataset: Dataset, folds: list[int] | None = None) 
     return wanted
 
 
-def inner_split(recipe: Recipe, train: Dataset) -> tuple[Dataset, Dataset]:
+def inner_split(recipe: Recipe, train: Dataset) -> tuple[Dataset, Dataset | None]:
     """Split the training records into those to fit and those that choose the epoch, by patient.
 
-    The fold that scores does not choose: it is not part of `train`.
+    The fold that scores does not choose: it is not part of `train`. A published validation split is taken as it is
+    (`published_split`); with `validation_fraction=0` all records are to fit.
 
     Raises:
         RunError: too few patients with positives for a validation split.
     """
     grouped_by = str(train.frame["grouped_by"].iloc[0])
+    if not recipe.validation_fraction:
+        _refuse_absent_classes(recipe, train)
+        return train, None
+    if grouped_by == PUBLISHED_SPLIT and (train.frame["split"] == "valid").any():
+        return _published_inner_split(recipe, train)
     group = grouped_by if grouped_by in ("patient", "lesion", "record", *train.frame.columns) else None
     parts = max(2, round(1 / recipe.validation_fraction))
     try:
@@ -76,8 +82,21 @@ def inner_split(recipe: Recipe, train: Dataset) -> tuple[Dataset, Dataset]:
             f"no epoch can be chosen: {error} Or raise validation_fraction (up to 0.5)."
         ) from None
     fit, validation = split.held_out(0)
-    if recipe.classes:
-        absent = set(recipe.classes) - set(fit.frame["diagnosis"])
-        if absent:
-            raise RunError(f"Class {', '.join(sorted(absent))} has no record to train on in one of the folds.")
+    _refuse_absent_classes(recipe, fit)
     return fit, validation
+
+
+def _published_inner_split(recipe: Recipe, train: Dataset) -> tuple[Dataset, Dataset]:
+    watched = (train.frame["split"] == "valid").to_numpy()
+    fit, validation = train.select(~watched), train.select(watched)
+    for records, word in ((fit, "train"), (validation, "valid")):
+        if len(set(records.targets)) < 2:
+            raise RunError(f'The published split "{word}" holds one class only ({len(records):,} records).')
+    _refuse_absent_classes(recipe, fit)
+    return fit, validation
+
+
+def _refuse_absent_classes(recipe: Recipe, fit: Dataset) -> None:
+    absent = set(recipe.classes) - set(fit.frame["diagnosis"])
+    if absent:
+        raise RunError(f"Class {', '.join(sorted(absent))} has no record to train on in one of the folds.")

@@ -28,6 +28,7 @@ from ..models.fusion_model import build_fusion_model
 from ..predictions import Predictions
 from ..recipes.recipe import Recipe
 from .checks import check_run, inner_split
+from .operating import operating_metrics
 from .predict import predict_scores
 from .stages import OnEvent, train_stages
 
@@ -64,8 +65,8 @@ def fit_fold(
 ) -> FoldResult:
     """Train on all folds but one, in this process, and score that one.
 
-    The best epoch is chosen on an inner validation split of the training patients; the held-out fold is scored once, by
-    the weights of that epoch.
+    The best epoch is chosen on an inner validation split of the training patients (the last one counts where the recipe
+    makes no such split); the held-out fold is scored once, by the weights of that epoch.
 
     Args:
         recipe: what to build and how to train it.
@@ -146,15 +147,19 @@ def _fit_fold(
     )
     report({"kind": "predict", "fold": fold, "records": len(held_out)})
     oof = _held_out_scores(model, recipe, held_out, encoder, spec, pixels)
+    watched = None
+    if recipe.threshold_rule and validation is not None:
+        watched = predict_scores(model, recipe, validation, encoder=encoder, spec=spec, pixels=pixels)["score"]
     metrics = {
         "fold": fold,
         "auc": roc_auc(oof.targets, oof.scores),
         "average_precision": average_precision(oof.targets, oof.scores),
         "best_epoch": best.epoch,
-        "monitor": recipe.monitor,
-        "monitor_value": best.sign * best.value,
+        "monitor": best.monitor,
+        "monitor_value": best.best_value,
+        **operating_metrics(recipe, oof, validation, watched),
         "train_records": len(fit),
-        "validation_records": len(validation),
+        "validation_records": 0 if validation is None else len(validation),
         "held_out_records": len(held_out),
         "grouped_by": oof.grouped_by,
         "parameters": int(model.count_params()),
@@ -180,16 +185,7 @@ def set_up_keras(recipe: Recipe, seed: int) -> None:
 
 def build_model(recipe: Recipe, encoder: MetadataEncoder | None) -> keras.Model:
     """The recipe's model, with its pretrained weights."""
-    return build_fusion_model(
-        recipe.backbone,
-        metadata_width=encoder.width if encoder else 0,
-        image_size=recipe.image_size,
-        fusion=recipe.fusion,
-        weights=recipe.weights,
-        metadata_units=recipe.metadata_units,
-        dropout=recipe.dropout,
-        n_classes=len(recipe.classes) or 1,
-    )
+    return build_fusion_model(weights=recipe.weights, **recipe.model_options(encoder.width if encoder else 0))
 
 
 def _decode(dataset: Dataset, spec: ImageSpec, folder: Path, report: OnEvent) -> Pixels:
@@ -212,4 +208,6 @@ def _held_out_scores(
     scores = predict_scores(model, recipe, held_out, encoder=encoder, spec=spec, pixels=pixels)
     known = held_out.frame.set_index("image_name")
     columns = [c for c in ("patient_id", "lesion_id") if known[c].notna().any()] + ["target", "fold", "grouped_by"]
+    if recipe.classes:
+        columns.append("diagnosis")
     return Predictions(scores.join(known[columns], on="image_name"), "oof", name=recipe.name)

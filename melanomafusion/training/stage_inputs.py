@@ -33,7 +33,7 @@ class StageInputs:
 
     recipe: Recipe
     fit: Dataset
-    validation: Dataset
+    validation: Dataset | None
     encoder: MetadataEncoder | None
     spec: ImageSpec | None
     pixels: Pixels | None
@@ -43,7 +43,8 @@ class StageInputs:
     report: Callable[[dict[str, Any]], None]
 
     def of(self, model: keras.Model, stage: Stage) -> tuple[keras.Model, Any, Any]:
-        """What a stage trains (the model or, sharing its layers, its head), training and validation pipeline.
+        """What a stage trains (the model or, sharing its layers, its head), its pipeline, and that of the validation
+        records (None where there are none).
 
         Args:
             model: the whole model, frozen as the stage wants it.
@@ -52,23 +53,24 @@ class StageInputs:
         if self.spec is not None and trains_on_features(self.recipe, stage):
             return self._of_features(model, self.spec)
         augmentation = self.recipe.augmentation_of(stage) if self.spec else "none"
-        return (
-            model,
-            self._training(self.encoder, self.spec, augmentation=augmentation, pixels=self.pixels),
-            inference_pipeline(self.validation, self.encoder, self.spec, batch_size=self._at_once, pixels=self.pixels),
-        )
+        watched = None
+        if self.validation is not None:
+            watched = inference_pipeline(
+                self.validation, self.encoder, self.spec, batch_size=self._at_once, pixels=self.pixels
+            )
+        return model, self._training(self.encoder, self.spec, augmentation=augmentation, pixels=self.pixels), watched
 
     def _of_features(self, model: keras.Model, spec: ImageSpec) -> tuple[keras.Model, Any, Any]:
         model.jit_compile = False  # it may predict without ever being compiled: no XLA there either
         rows: Any = RowEncoder(self.encoder)
         metadata = self.encoder is not None
         training = self._training(rows, None, augmentation="none")
-        validating = inference_pipeline(self.validation, rows, None, batch_size=self._at_once)
-        return (
-            build_head(model),
-            attach_features(training, self._features(model, spec, self.fit), metadata=metadata),
-            attach_features(validating, self._features(model, spec, self.validation), metadata=metadata),
-        )
+        training = attach_features(training, self._features(model, spec, self.fit), metadata=metadata)
+        watched = None
+        if self.validation is not None:
+            watched = inference_pipeline(self.validation, rows, None, batch_size=self._at_once)
+            watched = attach_features(watched, self._features(model, spec, self.validation), metadata=metadata)
+        return build_head(model), training, watched
 
     def _training(self, encoder: Any, spec: ImageSpec | None, **options: Any) -> Any:
         return training_pipeline(

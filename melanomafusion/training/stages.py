@@ -17,7 +17,16 @@ from ..images.epochs import EpochCounter
 from ..images.pixels import Pixels
 from ..images.spec import ImageSpec
 from ..recipes.recipe import Recipe, Stage
-from .callbacks import MODES, BatchProgress, BestEpoch, EpochScores, SeenScores, WarmupCosine
+from .callbacks import (
+    LAST_EPOCH,
+    MODES,
+    AveragedWeights,
+    BatchProgress,
+    BestEpoch,
+    EpochScores,
+    SeenScores,
+    WarmupCosine,
+)
 from .optimizers import build_optimizer
 from .predict import probabilities, scores_of
 from .stage_inputs import StageInputs, labels_of
@@ -30,7 +39,7 @@ def train_stages(
     model: keras.Model,
     recipe: Recipe,
     fit: Dataset,
-    validation: Dataset,
+    validation: Dataset | None,
     *,
     encoder: MetadataEncoder | None,
     spec: ImageSpec | None,
@@ -46,7 +55,7 @@ def train_stages(
         model: from the recipe, with its pretrained weights.
         recipe: names the stages.
         fit: records to learn from.
-        validation: records of other patients that choose the epoch.
+        validation: records of other patients that choose the epoch; None: the last epoch counts.
         encoder: fitted on `fit`; None for an image-only model.
         spec: None for a metadata-only model.
         pixels: decoded images; None decodes files in each epoch.
@@ -61,11 +70,11 @@ def train_stages(
     Raises:
         RunError: the loss is no longer a number.
     """
-    counter, history, best = EpochCounter(), [], BestEpoch(recipe.monitor, model)
+    counter, history = EpochCounter(), []
+    best = BestEpoch(recipe.monitor if validation is not None else LAST_EPOCH, model)
     inputs = StageInputs(recipe, fit, validation, encoder, spec, pixels, features, seed, counter, report)
-    classes = labels_of(recipe, validation)
     outputs = len(recipe.classes) or 1
-    labels = validation.targets[:, None] if classes is None else np.eye(outputs)[classes]
+    labels = None if validation is None else _shaped_labels(recipe, validation)
     loss = build_loss(recipe)
     first_epoch = 0
     for number, stage in enumerate(recipe.stages, start=1):
@@ -74,11 +83,13 @@ def train_stages(
         steps = int(pipeline.cardinality())
         seen = SeenScores(steps * recipe.batch_size, outputs)
         # No XLA: on a CPU it makes EfficientNet seven to ten times slower.
-        trained.compile(build_optimizer(stage, slow), loss, weighted_metrics=[], metrics=[seen], jit_compile=False)
+        trained.compile(
+            build_optimizer(stage, slow, recipe.ema), loss, weighted_metrics=[], metrics=[seen], jit_compile=False
+        )
         scores = EpochScores(
             seen=seen,
             validation=watched,
-            labels=labels.astype("float32"),
+            labels=labels,
             to_scores=lambda logits: scores_of(probabilities(logits), recipe),
             is_positive=lambda rows: _is_positive(rows, recipe),
             loss=loss,
@@ -88,6 +99,8 @@ def train_stages(
             on_epoch=lambda row: report({"kind": "epoch", "epochs": recipe.epochs, **_plain(row)}),
         )
         callbacks = [scores, BatchProgress(steps, report), best, *schedule_callbacks(stage, recipe.monitor, steps)]
+        if recipe.ema:
+            callbacks.insert(0, AveragedWeights())
         if tensorboard:
             callbacks.append(keras.callbacks.TensorBoard(str(tensorboard)))
         trained.fit(
@@ -157,9 +170,21 @@ def schedule_callbacks(stage: Stage, monitor: str, steps: int) -> list[keras.cal
         callbacks.append(WarmupCosine(stage.learning_rate, stage.epochs * steps, round(stage.warmup_epochs * steps)))
     if stage.early_stopping_patience is not None:
         callbacks.append(
-            keras.callbacks.EarlyStopping(monitor=monitor, mode=MODES[monitor], patience=stage.early_stopping_patience)
+            keras.callbacks.EarlyStopping(
+                monitor=monitor,
+                mode=MODES[monitor],
+                patience=stage.early_stopping_patience,
+                min_delta=stage.early_stopping_min_delta,
+            )
         )
     return callbacks
+
+
+def _shaped_labels(recipe: Recipe, records: Dataset) -> np.ndarray:
+    """(n, 1) targets or (n, k) one-hot classes, float32."""
+    classes = labels_of(recipe, records)
+    labels = records.targets[:, None] if classes is None else np.eye(len(recipe.classes))[classes]
+    return np.asarray(labels, dtype="float32")
 
 
 def _is_positive(labels: np.ndarray, recipe: Recipe) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,12 @@ def load_source(
     with_images: bool = True,
     missing_images: str = "error",
     extra_images: str = "error",
+    positive: Sequence[str] | None = None,
 ) -> Dataset:
     """Load a source by its name; the options are those of its load_ function.
 
     TFRecords take `root/train.csv` (`test.csv`) as their table where it is there, and `image_folder` as the folder of
-    the shards.
+    the shards. `positive` names the diagnoses (class folders) that are target 1, for "ham10000" and "folders".
 
     Raises:
         TableError: an unknown name, an option that the source does not have, or a problem of the data.
@@ -40,6 +42,9 @@ def load_source(
         raise TableError("source", [f"{source!r} is unknown"], f"Known: {', '.join(SOURCES)}.")
     if split != "train" and source not in ("siim-isic-2020", "tfrecords", "csv"):
         raise TableError("source", [f"{source} has no split {split!r}"], "Load the records to predict with csv.")
+    if positive is not None and source not in ("ham10000", "folders"):
+        raise TableError("source", [f"{source} has its own target"], "positive= is for ham10000 and folders.")
+    chosen: dict[str, Any] = {} if positive is None else {"positive": tuple(positive)}
     options: dict[str, Any] = {
         "image_folder": image_folder,
         "missing_images": missing_images,
@@ -48,7 +53,7 @@ def load_source(
     if source == "folders":
         if image_folder or not with_images or missing_images != "error" or extra_images != "error":
             raise TableError("source", ["folders has no table: it takes the folder alone"])
-        return load_image_folders(root)
+        return load_image_folders(root, **chosen)
     if source == "tfrecords":
         if not with_images:
             raise TableError("source", ["tfrecords has no table of its own: it takes the shards"])
@@ -62,4 +67,4 @@ def load_source(
     if source == "siim-isic-2020":
         return load_siim_isic_2020(root, split=split, with_images=with_images, **options)  # type: ignore[arg-type]
     loaders = {"isic-2019": load_isic_2019, "ham10000": load_ham10000, "isic-archive": load_isic_archive}
-    return loaders[source](root, with_images=with_images, **options)
+    return loaders[source](root, with_images=with_images, **options, **chosen)
