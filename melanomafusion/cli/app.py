@@ -36,6 +36,7 @@ class Source(StrEnum):
     isic_archive = "isic-archive"
     tfrecords = "tfrecords"
     folders = "folders"
+    images = "images"
     csv = "csv"
 
 
@@ -60,7 +61,7 @@ class Overlaps(StrEnum):
     first = "first"
 
 
-_NO_TABLE = (Source.folders, Source.tfrecords)  # read with their images in any case
+_NO_TABLE = (Source.folders, Source.images, Source.tfrecords)  # read with their images in any case
 
 PositiveOption = Annotated[
     str | None, typer.Option("--positive", help="Diagnoses that are target 1 (ham10000, folders): melanoma,BCC,AK.")

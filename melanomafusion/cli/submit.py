@@ -41,6 +41,7 @@ def submit(
     images: ImagesOption = None,
     missing_images: MissingOption = MissingImages.error,
     extra_images: ExtraOption = ExtraImages.error,
+    classes: Annotated[bool, typer.Option("--classes", help="Write the score of every class too.")] = False,
 ) -> None:
     """Score a test split with the mean of the folds and write a Kaggle submission.
 
@@ -55,7 +56,12 @@ def submit(
     else:
         assert test is not None
         combined = _from_runs(run, test, source, images, missing_images, extra_images)
-    combined.write_submission(out)
+    if classes and not combined.classes:
+        raise PredictionsError(f"{run} gives one score; --classes is for multi-class models.")
+    if classes:
+        combined.write_csv(out)
+    else:
+        combined.write_submission(out)
     console.print(f"Wrote {len(combined):,} scores to {out}.")
 
 

@@ -53,11 +53,19 @@ def demo(out: Annotated[Path, typer.Option(help="Folder for data, runs and plots
 def recipes(
     name: Annotated[str | None, typer.Argument(help="One recipe, as JSON.")] = None,
     about: Annotated[bool, typer.Option("--about", help="Its reference, figures, commands and deviations.")] = False,
+    compare: Annotated[bool, typer.Option("--compare", help="What their backbones cost.")] = False,
+    timing: Annotated[bool, typer.Option("--timing/--no-timing", help="With --compare: measure here.")] = True,
     as_json: AsJson = False,
 ) -> None:
-    """List the systems and their recipes, or show one."""
+    """List the systems and their recipes, show one, or compare the cost of their backbones."""
     from ..recipes.catalogue import SYSTEMS, get_recipe, get_system
 
+    if compare:
+        from .compare import print_comparison
+
+        chosen = [get_recipe(name)] if name else [recipe for system in SYSTEMS for recipe in system.recipes]
+        print_comparison(console, chosen, timing, as_json)
+        return
     if name is not None:
         typer.echo(get_system(name).about.strip() + "\n" if about else get_recipe(name).to_json(), nl=False)
         return

@@ -11,12 +11,13 @@ from ..dataset import Dataset
 from .csv_table import load_csv
 from .ham10000 import load_ham10000
 from .image_folders import load_image_folders
+from .images import load_images
 from .isic_2019 import load_isic_2019
 from .isic_archive import load_isic_archive
 from .siim_isic_2020 import load_siim_isic_2020
 from .tfrecords import load_tfrecords
 
-SOURCES = ("siim-isic-2020", "isic-2019", "ham10000", "isic-archive", "tfrecords", "folders", "csv")
+SOURCES = ("siim-isic-2020", "isic-2019", "ham10000", "isic-archive", "tfrecords", "folders", "images", "csv")
 
 
 def load_source(
@@ -40,8 +41,10 @@ def load_source(
     """
     if source not in SOURCES:
         raise TableError("source", [f"{source!r} is unknown"], f"Known: {', '.join(SOURCES)}.")
-    if split != "train" and source not in ("siim-isic-2020", "tfrecords", "csv"):
-        raise TableError("source", [f"{source} has no split {split!r}"], "Load the records to predict with csv.")
+    if split != "train" and source not in ("siim-isic-2020", "tfrecords", "images", "csv"):
+        raise TableError(
+            "source", [f"{source} has no split {split!r}"], "Load the records to predict with csv or images."
+        )
     if positive is not None and source not in ("ham10000", "folders"):
         raise TableError("source", [f"{source} has its own target"], "positive= is for ham10000 and folders.")
     chosen: dict[str, Any] = {} if positive is None else {"positive": tuple(positive)}
@@ -50,10 +53,14 @@ def load_source(
         "missing_images": missing_images,
         "extra_images": extra_images,
     }
-    if source == "folders":
+    if source in ("folders", "images"):
         if image_folder or not with_images or missing_images != "error" or extra_images != "error":
-            raise TableError("source", ["folders has no table: it takes the folder alone"])
-        return load_image_folders(root, **chosen)
+            raise TableError("source", [f"{source} has no table: it takes the folder alone"])
+        if source == "folders":
+            return load_image_folders(root, **chosen)
+        if split == "train":
+            raise TableError("source", ["images has no targets to train on"], "It is for records to predict (submit).")
+        return load_images(root)
     if source == "tfrecords":
         if not with_images:
             raise TableError("source", ["tfrecords has no table of its own: it takes the shards"])

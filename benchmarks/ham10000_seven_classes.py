@@ -1,0 +1,104 @@
+r"""Seven classes of HAM10000 on a fixed lesion split: the published frozen MobileNetV2, and our best fused model.
+
+Test lesions are those with int(sha256("test" + lesion_id), 16) % 5 == 0. Recipes are trained once for each seed and
+score the test images once; models with metadata score them again with every field missing. A seed that is done is not
+trained again, so the script may be stopped and started.
+
+    python benchmarks/ham10000_seven_classes.py --data ham10000/ --out runs/ham7 \
+        --weights mobilenet_v2_1.0_224_notop.weights.h5
+"""
+
+import argparse
+import json
+import resource
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from ham10000_fixed_split import fixed_split, show
+
+import melanomafusion as mf
+from melanomafusion.atomic import write_json
+from melanomafusion.images.pixels import decode_images, open_pixels
+from melanomafusion.training.predict import predict_scores
+
+FIELDS = ["sex", "age_approx", "anatom_site_general_challenge"]
+
+
+def figures(scores: pd.DataFrame, test: mf.Dataset, classes: tuple[str, ...]) -> dict:
+    """Accuracy, AUC of melanoma, macro AUC, mean precision and mean recall of (n, k) class scores."""
+    values = scores[[f"score_{name}" for name in classes]].to_numpy()
+    table, both = mf.multiclass_metrics(test.frame["diagnosis"].to_numpy(dtype=object), values, classes)
+    macro = table.loc["macro mean"]
+    return {
+        "accuracy": both["accuracy"],
+        "melanoma_auc": table.loc["melanoma", "auc"],
+        "macro_auc": macro["auc"],
+        "mean_precision": macro["precision"],
+        "mean_recall": macro["recall"],
+    }
+
+
+def train(recipe: mf.Recipe, data: mf.Dataset, out: Path, pixels: object, features: Path) -> dict:
+    """Train one seed, score the test lesions with and without their metadata; from disk where it is done."""
+    done = out / "figures.json"
+    if done.is_file():
+        return json.loads(done.read_text())
+    started, cpu = time.monotonic(), _cpu_seconds()
+    result = mf.fit_fold(recipe, data, 1, out=out, pixels=pixels, features=features, on_event=show)
+    spent = {"minutes": (time.monotonic() - started) / 60, "processor_minutes": (_cpu_seconds() - cpu) / 60}
+    _, test = data.held_out(1)
+    found = {**figures(result.oof.frame, test, recipe.classes), **spent}
+    if recipe.uses_metadata:
+        bundle = mf.Bundle.read(result.bundle)
+        blank = test.with_columns(
+            **{name: pd.array([None] * len(test), dtype=test.frame[name].dtype) for name in FIELDS}
+        )
+        scores = predict_scores(
+            bundle.build_model(), recipe, blank, encoder=bundle.encoder, spec=bundle.spec, pixels=pixels
+        )
+        found |= {f"{key}_without_metadata": value for key, value in figures(scores, test, recipe.classes).items()}
+    write_json(done, found)
+    return found
+
+
+def _cpu_seconds() -> float:
+    own = resource.getrusage(resource.RUSAGE_SELF)
+    return own.ru_utime + own.ru_stime
+
+
+def main() -> None:
+    """Train every recipe for each seed and print a row for each, and the means."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--weights", required=True, help="MobileNetV2 weights file, or imagenet")
+    parser.add_argument("--out", required=True)
+    parser.add_argument(
+        "--recipes", nargs="+", default=["jagtap-2026-mobilenetv2", "best-ham10000-image", "best-ham10000"]
+    )
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    options = parser.parse_args()
+    data, out = fixed_split(mf.load_ham10000(options.data)), Path(options.out)
+    train_records, test = data.held_out(1)
+    print(f"{len(train_records):,} training and {len(test):,} test records", flush=True)
+    for name in options.recipes:
+        recipe = mf.get_recipe(name).replace(weights=options.weights)
+        spec = mf.ImageSpec(recipe.image_size)
+        folder = out / f"pixels-{recipe.image_size}"
+        if decode_images(data, spec, folder):
+            raise SystemExit("some images cannot be read")
+        rows = []
+        for seed in options.seeds:
+            run = out / f"{name}-seed-{seed}"
+            rows.append(train(recipe.replace(seed=seed), data, run, open_pixels(data, spec, folder), out / "features"))
+            print(
+                name, f"seed {seed}:", json.dumps({key: round(value, 4) for key, value in rows[-1].items()}), flush=True
+            )
+        means = pd.DataFrame(rows).mean()
+        print(name, f"mean of {len(rows)}:", json.dumps({k: round(float(v), 4) for k, v in means.items()}), flush=True)
+        assert np.isfinite(means).all()
+
+
+if __name__ == "__main__":
+    main()
