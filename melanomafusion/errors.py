@@ -72,5 +72,9 @@ class RunError(MelanomaFusionError):
     """A training run cannot start or go on."""
 
 
+class CompatError(MelanomaFusionError, ValueError):
+    """An argument of a 2020 function (`compat`) cannot work; a `ValueError`, as it was then."""
+
+
 class OutputError(MelanomaFusionError):
     """A result cannot be written: read-only folder, full disk, a file in the way."""

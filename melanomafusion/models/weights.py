@@ -1,4 +1,4 @@
-"""Pretrained weights of a backbone: ImageNet by download, a file, or none. A wrong file never loads in part."""
+"""Pretrained weights of a backbone: by download, a file, or none. A wrong file never loads in part."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import keras
 
 from ..errors import RecipeError, WeightsError
 from .backbones import Backbone
+from .download import download
+from .efficientnet_weights import load_layers, noisy_student_file, read_layers
 
 
 def load_backbone(backbone: Backbone, input_shape: tuple[int, int, int], weights: str | Path | None) -> keras.Model:
@@ -18,20 +20,37 @@ def load_backbone(backbone: Backbone, input_shape: tuple[int, int, int], weights
     Args:
         backbone: table row.
         input_shape: (H, H, 3).
-        weights: "imagenet" (downloaded by Keras into its cache), None (random), or a file written by
-            `save_weights` of `keras.applications.X(include_top=False, pooling="avg")`.
+        weights: "imagenet" (downloaded by Keras into its cache: only Keras knows the address and hash of each),
+            "noisy-student" (EfficientNet B0 to B7; downloaded into our cache), None (random), or a file: written by
+            `save_weights` of `keras.applications.X(include_top=False, pooling="avg")`, or for the 2020 package
+            `efficientnet`.
 
     Raises:
         WeightsError: the download cannot be had, the file is missing, or it belongs to another network.
+        OutputError: the download cannot be written.
     """
     if weights is None:
         return _random(backbone, input_shape)
     if weights == "imagenet":
         return _imagenet(backbone, input_shape)
+    if weights == "noisy-student":
+        file = noisy_student_file(backbone)
+        application = _random(backbone, input_shape)  # a size that cannot be built fails before the download
+        return _from_file(application, backbone, download(file))
     path = Path(weights)
     if not path.is_file():
-        raise WeightsError(f'There is no weights file {path}. Expected "imagenet", None or a .weights.h5 file.')
-    application = _random(backbone, input_shape)
+        raise WeightsError(
+            f'There is no weights file {path}. Expected "imagenet", "noisy-student", None or a file (.weights.h5, or '
+            ".h5 of the package efficientnet)."
+        )
+    return _from_file(_random(backbone, input_shape), backbone, path)
+
+
+def _from_file(application: keras.Model, backbone: Backbone, path: Path) -> keras.Model:
+    layers = read_layers(path) if backbone.name.startswith("efficientnet_b") else None
+    if layers is not None:
+        load_layers(application, layers, f"{path} does not hold the weights of {backbone.name}")
+        return application
     try:
         load_whole(application, path)
     except WeightsError as error:

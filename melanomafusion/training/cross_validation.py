@@ -84,7 +84,8 @@ def cross_validate(
         on_event: called with progress events; they are shown on the terminal without it.
 
     Returns:
-        Out-of-fold predictions, bundles and metrics; also in `out` (oof.csv, history.csv, metrics.json, report/).
+        Out-of-fold predictions, bundles and metrics; also in `out` (oof.csv, history.csv, metrics.json, and report/
+        with curves and, for a model of images, the most confident errors with their heat maps).
 
     Raises:
         MelanomaFusionError: wrong set-up, or a fold that failed (the others stay; start it again to go on).
@@ -112,6 +113,7 @@ def cross_validate(
     if to_train:
         _prepare(run, recipe, on_bad_image, report)
     for fold in to_train:
+        last = fold == to_train[-1]
         report({"kind": "fold", "fold": fold, "folds": len(wanted), "epochs": recipe.epochs})
         task = Task(
             f"fold {fold}",
@@ -121,6 +123,8 @@ def cross_validate(
                 "fold": fold,
                 "features": str(kept),
                 "tensorboard": tensorboard,
+                # The process of the last fold has Keras loaded: it draws what the whole run gets wrong.
+                "errors_of": wanted if last and recipe.uses_images else None,
             },
             run.fold(fold) / "log.txt",
         )
@@ -133,11 +137,7 @@ def collect(run: Run, folds: Sequence[int]) -> CrossValidation:
     """Put the results of trained folds together: oof.csv, history.csv, metrics.json, plots."""
     recipe = run.recipe
     done = [_read_fold(run, fold) for fold in folds]
-    tables = [oof.frame for oof, _, _ in done]
-    order = {name: row for row, name in enumerate(run.dataset.image_names)}
-    frame = pd.concat(tables, ignore_index=True)
-    frame = frame.sort_values("image_name", key=lambda names: names.map(order), kind="stable")
-    oof = Predictions(frame, "oof", name=recipe.name)
+    oof = _pooled(run, [scores for scores, _, _ in done])
     history = pd.concat([rows for _, rows, _ in done], ignore_index=True)
     history = history[["fold", *[name for name in history if name != "fold"]]]
     interval = auc_interval(oof)
@@ -163,6 +163,18 @@ def collect(run: Run, folds: Sequence[int]) -> CrossValidation:
     )
     save_figure(plot_roc({recipe.name: oof}), report / "roc.png")
     return CrossValidation(run.path, recipe, oof, [run.fold(fold) / "bundle" for fold in folds], metrics)
+
+
+def pooled_oof(run: Run, folds: Sequence[int]) -> Predictions:
+    """Out-of-fold scores of finished folds, in the order of the data set."""
+    return _pooled(run, [_read_fold(run, fold)[0] for fold in folds])
+
+
+def _pooled(run: Run, parts: Sequence[Predictions]) -> Predictions:
+    order = {name: row for row, name in enumerate(run.dataset.image_names)}
+    frame = pd.concat([part.frame for part in parts], ignore_index=True)
+    frame = frame.sort_values("image_name", key=lambda names: names.map(order), kind="stable")
+    return Predictions(frame, "oof", name=run.recipe.name)
 
 
 def predict_run(path: str | Path, dataset: Dataset, *, on_event: OnEvent | None = None) -> Predictions:

@@ -8,12 +8,15 @@ from typing import Any
 
 import pandas as pd
 
+from ..atomic import make_folder
 from ..data.dataset import Dataset
 from ..data.metadata import MetadataEncoder
 from ..deploy.bundle import Bundle
 from ..errors import ImageError
+from ..explain.contact_sheet import write_contact_sheet
 from ..images.pixels import bad_images_message, decode_images, open_pixels
 from ..images.prepared import image_spec
+from .cross_validation import pooled_oof
 from .fit import build_model, fit_fold, set_up_keras
 from .predict import predict_scores
 from .run import Run
@@ -32,8 +35,10 @@ def check_weights(*, on_event: OnEvent, run: str) -> None:
     )
 
 
-def train_fold(*, on_event: OnEvent, run: str, fold: int, features: str, tensorboard: bool) -> None:
-    """Train one fold of a run that was prepared."""
+def train_fold(
+    *, on_event: OnEvent, run: str, fold: int, features: str, tensorboard: bool, errors_of: list[int] | None
+) -> None:
+    """Train one fold of a run that was prepared; then draw the errors of these folds, where any are named."""
     opened = Run(Path(run))
     recipe, dataset = opened.recipe, opened.dataset
     pixels = open_pixels(dataset, image_spec(dataset, recipe.image_size), opened.pixels) if recipe.uses_images else None
@@ -47,6 +52,14 @@ def train_fold(*, on_event: OnEvent, run: str, fold: int, features: str, tensorb
         tensorboard=tensorboard,
         on_event=on_event,
     )
+    if errors_of:
+        _draw_errors(opened, errors_of)
+
+
+def _draw_errors(run: Run, folds: list[int]) -> None:
+    oof = pooled_oof(run, folds)
+    bundles = {fold: Bundle.read(run.fold(fold) / "bundle") for fold in folds}
+    write_contact_sheet(oof, run.dataset, bundles, make_folder(run.path / "report") / "errors.png")
 
 
 def predict_bundles(*, on_event: OnEvent, bundles: list[str], dataset: str, out: str) -> None:
