@@ -12,10 +12,10 @@ import melanomafusion
 ROOT = Path(melanomafusion.__file__).parent
 FLOORS = [
     {"errors", "notice"},
-    {"atomic", "csv_rows", "progress"},
+    {"atomic", "compat", "csv_rows", "progress"},
     {"predictions", "data", "models", "recipes", "execution", "data_manifests"},
     {"images", "evaluation", "testing"},
-    {"ensemble", "auditing"},
+    {"ensemble", "auditing", "explain", "baselines"},
     {"deploy"},
     {"console"},
     {"training"},

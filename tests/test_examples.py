@@ -14,6 +14,7 @@ SAYS = {
     "04_kaggle_submission": "image_name,target",
     "05_benchmark_ensembles": "nested AUC",
     "06_audit_combine_prepare": "the same pixels",
+    "07_explain": "log odds",
 }
 
 
