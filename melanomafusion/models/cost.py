@@ -27,7 +27,7 @@ _COUNTED = (
     keras.layers.SeparableConv2D,
     keras.layers.Dense,
 )
-_WARM_UP, _LEAST_REPEATS, _MOST_REPEATS, _SECONDS = 2, 3, 20, 3.0
+_LEAST_REPEATS, _MOST_REPEATS, _SECONDS = 3, 20, 3.0
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,8 @@ def backbone_cost(name: str, image_size: int) -> Cost:
         RecipeError: an unknown name, a size that cannot be built, or a layer whose cost is not known.
     """
     row = get_backbone(name)
+    if type(image_size) is not int or image_size < 32:
+        raise RecipeError(f"Images must be at least 32 pixels wide. Received: image_size={image_size!r}")
 
     def count() -> Cost:
         # Weights that are made in this scope have a shape and no value.
@@ -95,7 +97,7 @@ def multiply_adds(model: keras.Model) -> int:
 def milliseconds_per_image(
     model: keras.Model, batch_size: int, *, seconds: float = _SECONDS, clock: Callable[[], float] = time.perf_counter
 ) -> float:
-    """Time of inference, per image: the median batch of several, after two that warm up.
+    """Time of inference, per image: the median batch of several, after one that builds the graph.
 
     Args:
         model: with one input (B, H, W, 3).
@@ -104,8 +106,7 @@ def milliseconds_per_image(
         clock: in seconds.
     """
     images = np.random.default_rng(0).random((batch_size, *model.input_shape[1:]), dtype="float32")
-    for _ in range(_WARM_UP):
-        model.predict_on_batch(images)
+    model.predict_on_batch(images)
     times: list[float] = []
     while len(times) < _LEAST_REPEATS or (sum(times) < seconds and len(times) < _MOST_REPEATS):
         started = clock()

@@ -1,0 +1,1 @@
+"""What a network has to beat: an SVM on handcrafted features, and metadata alone."""
