@@ -148,6 +148,16 @@ def _source_and_folder(value: str) -> tuple[Source, Path]:
     return Source(name), Path(folder)
 
 
+def fold_numbers(text: str | None) -> list[int] | None:
+    """The folds of `--folds 0,1`."""
+    if text is None:
+        return None
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise typer.BadParameter(f"--folds takes numbers such as 0,1. Received: {text!r}") from None
+
+
 def main() -> None:
     """Entry point: errors that a user can put right end in one message and exit code 1."""
     try:

@@ -26,6 +26,7 @@ from .app import (
     SourceOption,
     app,
     console,
+    fold_numbers,
     load_all,
 )
 
@@ -82,7 +83,7 @@ def svm(
     from ..baselines.svm import svm_baseline
     from ..progress import progress_bar
 
-    wanted = _numbers(folds)
+    wanted = fold_numbers(folds)
     dataset = load_all(source, data, "train", images, missing_images, extra_images, False, also, overlaps, positive)
     dataset, screen = _folded(dataset, folds_file, n_folds, fold_seed, group, out, as_json)
     with progress_bar(screen, "SVM") as show:
@@ -121,7 +122,7 @@ def metadata(
     from ..baselines.metadata import metadata_baseline
     from ..progress import progress_bar
 
-    wanted = _numbers(folds)
+    wanted = fold_numbers(folds)
     dataset = load_all(
         source, data, "train", None, MissingImages.error, ExtraImages.error, True, also, overlaps, positive
     )
@@ -192,12 +193,3 @@ def _words(text: str) -> tuple[str, ...]:
 
 def _weight(choice: ClassWeight) -> Any:
     return None if choice is ClassWeight.none else choice.value
-
-
-def _numbers(text: str | None) -> list[int] | None:
-    if text is None:
-        return None
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise typer.BadParameter(f"--folds takes numbers such as 0,1. Received: {text!r}") from None

@@ -27,6 +27,7 @@ from .app import (
     SourceOption,
     app,
     console,
+    fold_numbers,
     load_all,
 )
 
@@ -121,7 +122,7 @@ def train(
     from ..data.folds import assign_folds, published_split, read_folds
 
     chosen = _recipe(recipe, set_ or [])
-    wanted = _numbers(folds)
+    wanted = fold_numbers(folds)
     dataset = load_all(
         source, data, "train", images, missing_images, extra_images, not chosen.uses_images, also, overlaps, positive
     )
@@ -180,12 +181,3 @@ def _recipe(name: str, changes: list[str]) -> Recipe:
         except ValueError:
             values[key] = text
     return chosen.replace(**values)
-
-
-def _numbers(text: str | None) -> list[int] | None:
-    if text is None:
-        return None
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise typer.BadParameter(f"--folds takes numbers such as 0,1. Received: {text!r}") from None
