@@ -50,7 +50,7 @@ def metablock(image: Tensor, metadata: Tensor) -> Tensor:
     width = image.shape[-1]
     scale, shift = (
         keras.layers.BatchNormalization(name=f"fusion_{word}_norm")(
-            keras.layers.Dense(width, name=f"fusion_{word}")(metadata)
+            keras.layers.Dense(width, use_bias=False, name=f"fusion_{word}")(metadata)
         )
         for word in ("scale", "shift")
     )

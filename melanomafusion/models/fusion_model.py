@@ -99,7 +99,9 @@ def build_fusion_model(
 
 def _metadata_branch(x: Tensor, widths: Sequence[int], dropout: float, *, batch_norm: bool) -> Tensor:
     for i, units in enumerate(widths, start=1):
-        x = keras.layers.Dense(units, activation=None if batch_norm else "swish", name=f"metadata_dense{i}")(x)
+        # A bias before batch norm is taken out again; its gradient is rounding, along which Adam would wander.
+        activation = None if batch_norm else "swish"
+        x = keras.layers.Dense(units, activation=activation, use_bias=not batch_norm, name=f"metadata_dense{i}")(x)
         if batch_norm:
             x = keras.layers.BatchNormalization(name=f"metadata_norm{i}")(x)
             x = keras.layers.Activation("swish", name=f"metadata_activation{i}")(x)

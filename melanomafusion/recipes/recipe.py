@@ -223,7 +223,7 @@ class Recipe:
     def replace(self, **changes: Any) -> Recipe:
         """The recipe with some fields changed.
 
-        `epochs=3` is understood too: it limits every stage to that many.
+        `epochs=3` is understood too: it limits every stage to that many, and a warm-up to half of them.
 
         Raises:
             RecipeError: an unknown key, or a value that cannot work.
@@ -233,7 +233,7 @@ class Recipe:
             stages = [_to_stage(stage) for stage in changes.get("stages", self.stages)]
             if not isinstance(epochs, int) or epochs < 1:
                 raise RecipeError(f"epochs must be a whole number of at least 1. Received: epochs={epochs!r}")
-            changes["stages"] = tuple(dataclasses.replace(s, epochs=min(s.epochs, epochs)) for s in stages)
+            changes["stages"] = tuple(_shortened(stage, epochs) for stage in stages)
         return Recipe.from_dict({**self.to_dict(), **changes})
 
     def to_dict(self) -> dict[str, Any]:
@@ -271,6 +271,12 @@ class Recipe:
         except ValueError as error:
             raise RecipeError(f"Not a recipe in JSON: {error}") from None
         return cls.from_dict(content)
+
+
+def _shortened(stage: Stage, epochs: int) -> Stage:
+    if epochs >= stage.epochs:
+        return stage
+    return dataclasses.replace(stage, epochs=epochs, warmup_epochs=min(stage.warmup_epochs, epochs / 2))
 
 
 def _to_stage(stage: Stage | dict[str, Any]) -> Stage:

@@ -255,6 +255,13 @@ def _read_fold(run: Run, fold: int) -> tuple[Predictions, pd.DataFrame, dict[str
     try:
         metrics: dict[str, Any] = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
         history = pd.read_csv(folder / "history.csv")
+        scores = pd.read_csv(folder / "oof.csv")["score"]
+        if len(scores) > 1 and scores.min() == scores.max():
+            raise RunError(
+                f"Fold {metrics['fold']}: all {len(scores):,} held-out records have the score {scores[0]:g}, so the "
+                "model tells none from another and cannot be scored. Look at the learning rate and at the features; "
+                "train anew with --restart (restart=True)."
+            )
         oof = Predictions.read_csv(folder / "oof.csv", "oof")
         auc = roc_auc(oof.targets, oof.scores)
         held_out = run.dataset.held_out(fold)[1]

@@ -47,6 +47,7 @@ def operating_metrics(
         frame = oof.frame
         scores = frame[[f"score_{name}" for name in recipe.classes]].to_numpy(dtype="float64")
         table, figures = multiclass_metrics(frame["diagnosis"].to_numpy(dtype=object), scores, recipe.classes)
-        per_class = table.astype("float64").where(table.notna(), None).astype(object)  # AUC of a class nobody has
+        # The AUC of a class that no record has is no number, and JSON has none of those.
+        per_class = table.astype("float64").astype(object).where(table.notna(), None)
         found["multiclass"] = {**figures, "classes": {str(n): dict(row) for n, row in per_class.iterrows()}}
     return found

@@ -36,6 +36,8 @@ def worth(rule, at, targets, scores, threshold):
         return sensitivity + specificity
     if rule == "max_f1":
         return 2 * tp / (2 * tp + fp + fn)
+    if rule == "accuracy":
+        return (tp + tn) / (tn + fp + fn + tp)
     if rule == "cost":
         return -(at * fn + fp)
     reached, other = (sensitivity, specificity) if rule == "sensitivity" else (specificity, sensitivity)
@@ -66,7 +68,7 @@ def scored(draw, rows=(2, 30)):
 @st.composite
 def rules(draw):
     rule = draw(st.sampled_from(RULES))
-    if rule in ("youden", "max_f1"):
+    if rule in ("youden", "max_f1", "accuracy"):
         return rule, None
     shares = st.one_of(st.sampled_from([0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 1 / 3, 2 / 3]), st.floats(0.001, 0.999))
     return rule, draw(st.sampled_from([0.1, 1.0, 2.0, 20.0, 1e6]) if rule == "cost" else shares)
@@ -114,6 +116,18 @@ def test_thresholds_by_hand():
     assert choose_threshold(np.array([1, 0]), np.array([0.2, 0.8]), "sensitivity", 0.9) == 0.2
 
 
+def test_highest_accuracy_by_hand():
+    targets, scores = np.array([0, 0, 0, 0, 1, 0, 1]), np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7])
+    # 6 of 7 are right at 0.65 and at 0.45: the higher one.
+    assert choose_threshold(targets, scores, "accuracy") == pytest.approx(0.65)
+    # Rare positives below many negatives: calling none positive is right most often.
+    assert choose_threshold(np.array([1, 0, 0, 0]), np.array([0.2, 0.3, 0.4, 0.5]), "accuracy") == INFINITY
+    # Youden weighs the two classes alike and takes another threshold.
+    targets, scores = np.array([0] * 8 + [1, 1]), np.array([0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.6, 0.7, 0.5, 0.9])
+    assert choose_threshold(targets, scores, "accuracy") == pytest.approx(0.8)
+    assert choose_threshold(targets, scores) == pytest.approx(0.3)
+
+
 ADJACENT = [0.1, 0.5, np.nextafter(0.3, 0)]
 
 
@@ -155,13 +169,17 @@ def test_cost_ratios_lie_above_0(at):
 
 @pytest.mark.parametrize("rule", RULES)
 def test_rules_take_at_or_do_not(rule):
-    at = 0.9 if rule in ("youden", "max_f1") else None
+    at = 0.9 if rule in ("youden", "max_f1", "accuracy") else None
     refused(lambda: choose_threshold(*DATA, rule, at), "take at=, the others do not", f"at={at}")
 
 
 @pytest.mark.parametrize("rule", ["Youden", "f1", "", None])
 def test_unknown_rules_are_refused(rule):
-    refused(lambda: choose_threshold(*DATA, rule), "youden, max_f1, sensitivity, specificity, cost", f"rule={rule!r}")
+    refused(
+        lambda: choose_threshold(*DATA, rule),
+        "youden, max_f1, accuracy, sensitivity, specificity, cost",
+        f"rule={rule!r}",
+    )
 
 
 @pytest.mark.parametrize("targets", [[0, 0], [1, 1]])
@@ -249,6 +267,7 @@ def test_bad_rules_are_refused_before_anything_else():
     [
         ("youden", None, "highest sensitivity + specificity (Youden)"),
         ("max_f1", None, "highest F1"),
+        ("accuracy", None, "highest accuracy"),
         ("sensitivity", 0.95, "sensitivity ≥ 0.95"),
         ("specificity", 0.9, "specificity ≥ 0.9"),
         ("cost", 2.5, "a miss costs 2.5 false alarms"),

@@ -34,7 +34,16 @@ def changed(image, row, policy="light"):
 
 
 def test_policies_are_known_by_these_names():
-    assert set(POLICIES) == {"none", "light", "medium", "winner-2020", "rand-augment"}
+    assert set(POLICIES) == {
+        "none",
+        "light",
+        "medium",
+        "geometric",
+        "geometric-brightness",
+        "winner-2020",
+        "rand-augment",
+        "menezes",
+    }
 
 
 @pytest.mark.parametrize("policy", sorted(POLICIES))
@@ -107,6 +116,95 @@ def test_light_covers_nothing_and_moves_nothing_in(image):
         ranked = np.sort(result[..., 0].ravel())
         counts = np.unique(flat[..., 0], return_counts=True)[1]
         np.testing.assert_array_equal(np.unique(ranked, return_counts=True)[1], counts)
+
+
+@pytest.mark.parametrize("colour", [(0, 0, 0), (200, 120, 90), (255, 255, 255)])
+def test_geometric_leaves_colours_as_they_are(colour, image):
+    flat = np.empty_like(image)
+    flat[:] = colour
+    for row in range(50):
+        np.testing.assert_array_equal(changed(flat, row, "geometric"), flat)
+
+
+def test_geometric_brings_in_no_colour_that_was_not_there(lesion):
+    for row in range(30):
+        result = changed(lesion, row, "geometric")
+        assert (result.min(axis=(0, 1)) >= lesion.min(axis=(0, 1))).all()
+        assert (result.max(axis=(0, 1)) <= lesion.max(axis=(0, 1))).all()
+
+
+def centre_of(mask):
+    return np.array([axis.mean() for axis in np.nonzero(mask)])
+
+
+@pytest.mark.parametrize(("policy", "shifted"), [("geometric", True), ("geometric-brightness", False)])
+def test_the_middle_of_the_image_moves_only_where_shift_is_meant(policy, shifted):
+    """Turns, mirrorings and zoom leave the centre where it is; shift takes it away by up to a fifth."""
+    side = 65
+    spot = np.zeros((side, side, 3), dtype="uint8")
+    spot[31:34, 31:34] = 200
+    moved = [centre_of(changed(spot, row, policy)[..., 0] > 60) - 32 for row in range(60)]
+    far = np.abs(moved).max(axis=1)
+    if shifted:
+        assert 0.15 * side < far.max() <= 0.2 * side + 1.5
+        assert np.median(far) > 2
+    else:
+        assert far.max() <= 1
+
+
+@pytest.mark.parametrize("policy", ["geometric", "geometric-brightness"])
+def test_zoom_is_up_to_a_fifth_to_either_side(policy):
+    side = 129
+    y, x = np.mgrid[0:side, 0:side] - side // 2
+    disc = np.repeat((np.hypot(x, y) < 24)[..., None] * np.uint8(200), 3, axis=-1)
+    areas = np.array([(changed(disc, row, policy)[..., 0] > 80).sum() for row in range(200)])
+    zoom = np.sqrt(areas / (disc[..., 0] > 80).sum())
+    assert 0.78 < zoom.min() < 0.83
+    assert 1.17 < zoom.max() < 1.22
+
+
+@pytest.mark.parametrize("policy", ["geometric", "geometric-brightness"])
+def test_rotation_is_up_to_twenty_degrees_from_a_turn(policy):
+    side = 129
+    bar = np.zeros((side, side, 3), dtype="uint8")
+    bar[62:67, 24:105] = 220
+    angles = []
+    for row in range(200):
+        y, x = np.nonzero(changed(bar, row, policy)[..., 0] > 80)
+        direction = np.linalg.svd(np.stack([x - x.mean(), y - y.mean()]), full_matrices=False)[0][:, 0]
+        angle = np.degrees(np.arctan2(direction[1], direction[0])) % 90
+        angles.append(min(angle, 90 - angle))
+    assert 17 < max(angles) < 21
+
+
+def test_geometric_brightness_makes_images_lighter_and_darker_by_up_to_a_fifth(image):
+    grey = np.full_like(image, 100)
+    levels = [int(changed(grey, row, "geometric-brightness")[0, 0, 0]) for row in range(300)]
+    assert 79 <= min(levels) < 83
+    assert 117 < max(levels) <= 121
+    coloured = np.empty_like(image)
+    coloured[:] = 40, 80, 120
+    for row in range(30):  # brightness alone: channels keep their ratio
+        red, green, blue = changed(coloured, row, "geometric-brightness")[6, 6].astype(float)
+        assert (green / red, blue / red) == pytest.approx((2, 3), abs=0.1)
+
+
+def test_menezes_has_the_published_steps():
+    names = [type(step).__name__ for step in get_policy("menezes").steps]
+    assert names == ["ResizedCrop", "Dihedral", "Affine", "Sometimes", "ColourJitter", "RandAugment", "Sometimes"]
+    choices = [
+        [type(choice).__name__ for choice in step.choices]
+        for step in get_policy("menezes").steps
+        if type(step).__name__ == "Sometimes"
+    ]
+    assert choices == [["Perspective"], ["Erasing"]]
+
+
+def test_menezes_changes_place_colour_and_covers_parts(lesion):
+    results = [changed(lesion, row, "menezes").astype(float) for row in range(100)]
+    means = np.array([result.mean(axis=(0, 1)) for result in results])
+    assert means.std(axis=0).min() > 5
+    assert len({result.tobytes() for result in results}) == 100
 
 
 def test_the_winners_policy_has_the_published_steps_and_probabilities():

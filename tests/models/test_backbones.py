@@ -12,7 +12,20 @@ from melanomafusion.models.weights import load_backbone
 
 EFFICIENTNETS = [f"efficientnet_b{version}" for version in range(8)]
 # Smallest image that each builds for, and native size as published (Keras keeps it in its documentation only).
-OTHERS = {"inception_v3": (75, 299), "mobilenet_v2": (32, 224), "densenet121": (32, 224), "tiny": (32, 32)}
+OTHERS = {
+    "inception_v3": (75, 299),
+    "mobilenet_v2": (32, 224),
+    "densenet121": (32, 224),
+    "efficientnet_v2_s": (32, 384),
+    "convnext_tiny": (32, 224),
+    "plain_cnn": (32, 128),
+    "tiny": (32, 32),
+}
+# Keras applications that bring their own preprocessing, and the layer whose output our features are.
+OWN_PREPROCESSING = {
+    "efficientnet_v2_s": (keras.applications.EfficientNetV2S, "avg_pool"),
+    "convnext_tiny": (keras.applications.ConvNeXtTiny, "avg_pool"),
+}
 PREPROCESSING = {
     "inception_v3": keras.applications.inception_v3.preprocess_input,
     "mobilenet_v2": keras.applications.mobilenet_v2.preprocess_input,
@@ -25,7 +38,7 @@ def build(name, size):
 
 
 def test_names_are_those_of_the_design():
-    assert list_backbones() == [*EFFICIENTNETS, "inception_v3", "mobilenet_v2", "densenet121", "tiny"]
+    assert list_backbones() == [*EFFICIENTNETS, *OTHERS]
     assert all(get_backbone(name).name == name for name in list_backbones())
 
 
@@ -56,7 +69,7 @@ def test_size_and_width_of_efficientnets_are_those_keras_builds(name, monkeypatc
     assert (asked["include_top"], asked["pooling"], asked["weights"]) == (False, "avg", None)
 
 
-@pytest.mark.parametrize("name", ["efficientnet_b0", *OTHERS])
+@pytest.mark.parametrize("name", ["efficientnet_b0", *(name for name in OTHERS if name not in OWN_PREPROCESSING)])
 def test_feature_map_has_the_width_of_the_table(name):
     row = BACKBONES[name]
     size = OTHERS.get(name, (64, 224))[0]
@@ -103,3 +116,54 @@ def test_network_brings_no_scaling_of_its_own(name):
 def test_image_too_small_for_a_backbone_is_refused():
     with pytest.raises(RecipeError, match="inception_v3 cannot be built for images of 64 pixels"):
         build("inception_v3", 64)
+
+
+@pytest.mark.parametrize("name", sorted(OWN_PREPROCESSING))
+def test_features_are_those_of_the_application_with_its_own_preprocessing(name):
+    """The same random weights; of ConvNeXt up to the normalisation behind its pooling."""
+    constructor, pooled = OWN_PREPROCESSING[name]
+    size, native = OTHERS[name]
+    row = BACKBONES[name]
+    keras.utils.set_random_seed(0)
+    theirs = constructor(include_top=False, weights=None, input_shape=(size, size, 3), pooling="avg")
+    pooling = [x for x in theirs.layers if isinstance(x, keras.layers.GlobalAveragePooling2D)]
+    assert len({layer.name for layer in pooling if "se_squeeze" not in layer.name}) == 1, pooled
+    network = build(name, size)
+    behind = 2 if name == "convnext_tiny" else 0  # scale and offset of that normalisation
+    normalisation = len(
+        [w for layer in theirs.layers if type(layer).__name__ == "Normalization" for w in layer.weights]
+    )
+    weights = theirs.get_weights()
+    network.set_weights(weights[normalisation : len(weights) - behind])
+    assert (network.name, network.input_shape) == (name, (None, size, size, 3))
+    assert network.output_shape[-1] == row.width
+    assert row.native_size == native
+    assert not {type(layer).__name__ for layer in network.layers} & {"Normalization", "Rescaling"}
+
+    pixels = np.random.default_rng(0).uniform(0, 255, (2, size, size, 3)).astype("float32")
+    scaled = (pixels * row.normalisation.scale + row.normalisation.offset).astype("float32")
+    ours = keras.ops.convert_to_numpy(network(scaled)).mean(axis=(1, 2))
+    expected = keras.ops.convert_to_numpy(keras.Model(theirs.input, pooling[-1].output)(pixels))
+    assert np.ptp(expected) > 0
+    np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+
+
+def test_the_plain_cnn_is_four_convolutions_with_pooling():
+    layers = []
+    for filters in (32, 64, 128, 256):
+        layers += [keras.layers.Conv2D(filters, 3, padding="same", activation="relu"), keras.layers.MaxPooling2D(2)]
+    theirs = keras.Sequential([keras.Input((32, 32, 3)), *layers])
+    ours = build("plain_cnn", 32)
+    theirs.set_weights(ours.get_weights())
+    pixels = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype("float32")
+    row = BACKBONES["plain_cnn"].normalisation
+    np.testing.assert_allclose(pixels * row.scale + row.offset, pixels / 255, atol=1e-6)
+    np.testing.assert_allclose(
+        keras.ops.convert_to_numpy(ours(pixels / 255)), keras.ops.convert_to_numpy(theirs(pixels / 255)), atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("name", ["tiny", "plain_cnn"])
+def test_networks_of_our_own_have_no_imagenet_weights(name):
+    with pytest.raises(RecipeError, match=f'"{name}" has no ImageNet weights'):
+        BACKBONES[name].constructor(input_shape=(32, 32, 3), weights="imagenet")

@@ -151,12 +151,14 @@ def test_same_seed_gives_the_same_weights():
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"fusion": "conact"}, "Known kinds of fusion: concat, image, metadata"),
+        ({"fusion": "conact"}, "Known kinds of fusion: concat, metanet, metablock, image, metadata"),
         ({"metadata_width": 0}, "needs metadata_width"),
         ({"metadata_width": 0, "fusion": "metadata"}, "needs metadata_width"),
         ({"image_size": 31}, "at least 32 pixels"),
         ({"n_classes": 2}, "at least 3"),
         ({"n_classes": 0}, "at least 3"),
+        ({"n_classes": 3, "two_logits": True}, "two_logits is for binary models"),
+        ({"pooling": "max"}, "Known kinds of pooling: avg, gem"),
     ],
 )
 def test_impossible_models_are_refused(options, reason):
@@ -167,3 +169,138 @@ def test_impossible_models_are_refused(options, reason):
 def test_unknown_backbone_is_refused():
     with pytest.raises(RecipeError, match="Known backbones"):
         build_fusion_model("resnet50", metadata_width=WIDTH)
+
+
+# --- pooling, head and metadata branch --------------------------------------------------------------------------------
+
+
+def layers_between(model, start, end):
+    """Names of the layers behind `start` up to `end`, where each has one input."""
+    names, layer = [], model.get_layer(end)
+    while layer.name != start:
+        names.append(layer.name)
+        layer = layer.input._keras_history.operation
+    return names[::-1]
+
+
+def with_random_weights(model):
+    rng = np.random.default_rng(5)
+    for weight in model.weights:
+        if weight.dtype == "float32" and weight.name != "power":
+            weight.assign(np.abs(rng.normal(size=weight.shape)) * 0.3 + 0.05)
+    return model
+
+
+@pytest.mark.parametrize(("pooling", "kind"), [("avg", "GlobalAveragePooling2D"), ("gem", "GeneralisedMeanPooling2D")])
+def test_pooling_stands_between_backbone_and_fusion(pooling, kind, inputs):
+    model = build("image", pooling=pooling)
+    assert type(model.get_layer("pooling")).__name__ == kind
+    assert layers_between(model, "tiny", "head") == ["pooling", "head_dropout", "head"]
+    assert logits(model, inputs).shape == (BATCH, 1)
+
+
+def test_head_units_are_relu_layers_each_with_dropout_behind_it():
+    model = build("image", head_units=(9, 4), dropout=0.6)
+    wanted = ["head_dense1", "head_dropout1", "head_dense2", "head_dropout", "head"]
+    assert layers_between(model, "pooling", "head") == wanted
+    dense = [model.get_layer(name) for name in ("head_dense1", "head_dense2")]
+    assert [(layer.units, layer.activation.__name__) for layer in dense] == [(9, "relu"), (4, "relu")]
+    assert [model.get_layer(name).rate for name in ("head_dropout1", "head_dropout")] == [0.6, 0.6]
+    assert layers_between(build("image", head_units=(9,)), "pooling", "head") == ["head_dense1", "head_dropout", "head"]
+
+
+def test_without_head_units_the_head_stands_behind_the_fusion():
+    assert layers_between(build("concat"), "fusion", "head") == ["head_dropout", "head"]
+
+
+def test_head_units_are_what_numpy_makes_of_them(inputs):
+    model = build("metadata", metadata_units=(), head_units=(5,))
+    x = inputs["metadata"]
+    (first, second), (kernel, bias) = (model.get_layer(name).get_weights() for name in ("head_dense1", "head"))
+    expected = np.maximum(x @ first + second, 0) @ kernel + bias
+    np.testing.assert_allclose(logits(model, inputs), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_two_logits_are_one_output_their_difference(inputs):
+    model = build("concat", two_logits=True)
+    assert model.get_layer("head").units == 2
+    pair = keras.ops.convert_to_numpy(keras.Model(model.input, model.get_layer("head").output)(inputs))
+    np.testing.assert_allclose(logits(model, inputs), pair[:, 1:] - pair[:, :1], atol=1e-6)
+    assert model.output_shape == (None, 1)
+
+
+@pytest.mark.parametrize("units", [(), (8,)])
+def test_averaged_dropouts_predict_what_one_dropout_does(units, inputs):
+    one, five = (with_random_weights(build("concat", dropout_samples=n, head_units=units)) for n in (1, 5))
+    assert one.count_params() == five.count_params()
+    np.testing.assert_allclose(logits(five, inputs), logits(one, inputs), rtol=1e-6)
+    names = [layer.name for layer in five.layers if layer.name.startswith("head_dropout_sample")]
+    assert names == [f"head_dropout_sample{i}" for i in range(1, 6)]
+    assert type(five.get_layer("head_dropout")).__name__ == "Average"
+
+
+@pytest.mark.parametrize("samples", [1, 8])
+def test_training_sees_the_mean_of_as_many_dropouts(samples):
+    """Over many draws: the mean is the logit without dropout, the variance falls by the number of masks."""
+    keras.utils.set_random_seed(samples)
+    model = with_random_weights(build("metadata", metadata_units=(), dropout=0.5, dropout_samples=samples))
+    draws = 20_000
+    row = np.linspace(0.5, 2.0, WIDTH).astype("float32")
+    drawn = keras.ops.convert_to_numpy(model({"metadata": np.tile(row, (draws, 1))}, training=True))[:, 0]
+    kernel, bias = model.get_layer("head").get_weights()
+    # A kept feature counts twice, so each adds (x w)² to the variance of one mask.
+    deviation = np.sqrt(np.sum((row * kernel[:, 0]) ** 2) / samples)
+    assert drawn.mean() == pytest.approx(row @ kernel[:, 0] + bias[0], abs=5 * deviation / np.sqrt(draws))
+    assert drawn.std() == pytest.approx(deviation, rel=0.05)
+
+
+def test_half_a_head_layer_averages_its_own_output(inputs):
+    names = layers_between(build("metadata", head_units=(6, 3), dropout_samples=2), "metadata", "head_dense2")
+    assert names[-3:] == ["head_dense1", "head_dropout1", "head_dense2"]
+
+
+def test_batch_norm_of_the_metadata_branch_stands_before_the_activation():
+    model = build("metadata", metadata_units=(6, 3), metadata_batch_norm=True)
+    wanted = [f"metadata_{word}{i}" for i in (1, 2) for word in ("dense", "norm", "activation", "dropout")]
+    assert layers_between(model, "metadata", "metadata_dropout2") == wanted
+    assert model.get_layer("metadata_dense1").activation.__name__ == "linear"
+    assert model.get_layer("metadata_activation1").activation.__name__ in ("silu", "swish")
+    plain = build("metadata", metadata_units=(6,))
+    assert layers_between(plain, "metadata", "metadata_dropout1") == ["metadata_dense1", "metadata_dropout1"]
+    assert plain.get_layer("metadata_dense1").activation.__name__ in ("silu", "swish")
+
+
+@pytest.mark.parametrize(("branch", "rate"), [(None, 0.4), (0.1, 0.1), (0.0, 0.0)])
+def test_the_metadata_branch_may_have_a_dropout_of_its_own(branch, rate):
+    model = build("concat", dropout=0.4, branch_dropout=branch, metadata_units=(6, 3))
+    assert [model.get_layer(f"metadata_dropout{i}").rate for i in (1, 2)] == [rate, rate]
+    assert model.get_layer("head_dropout").rate == 0.4
+
+
+EVERYTHING = {
+    "pooling": "gem",
+    "head_units": (6,),
+    "dropout_samples": 3,
+    "two_logits": True,
+    "metadata_batch_norm": True,
+    "branch_dropout": 0.2,
+}
+
+
+@pytest.mark.parametrize("fusion", ["concat", "metanet", "metablock"])
+def test_all_options_go_together_and_the_output_stays_float32(half_precision, inputs, fusion):
+    model = build(fusion, **EVERYTHING)
+    assert model.get_layer("pooling").compute_dtype == "float16"
+    assert model.get_layer("head").compute_dtype == model.get_layer("logit_difference").compute_dtype == "float32"
+    result = logits(model, inputs)
+    assert (result.dtype, result.shape) == (np.float32, (BATCH, 1))
+    assert np.isfinite(result).all()
+
+
+@pytest.mark.parametrize("fusion", ["metanet", "metablock"])
+def test_every_input_changes_the_output_of_gated_features(fusion, inputs):
+    keras.utils.set_random_seed(0)
+    model = build(fusion)
+    before = logits(model, inputs)
+    for key in inputs:
+        assert np.abs(logits(model, {**inputs, key: inputs[key][::-1]}) - before).max() > 1e-4

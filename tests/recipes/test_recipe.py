@@ -13,7 +13,16 @@ from melanomafusion.recipes.recipe import Recipe, Stage
 
 POSITIVE = st.floats(1e-8, 10, allow_nan=False)
 SHARE = st.floats(0, 0.99)
-AUGMENTATIONS = ["none", "light", "medium", "winner-2020", "rand-augment"]
+AUGMENTATIONS = [
+    "none",
+    "light",
+    "medium",
+    "geometric",
+    "geometric-brightness",
+    "winner-2020",
+    "rand-augment",
+    "menezes",
+]
 STAGES = st.builds(
     Stage,
     trainable=st.sampled_from(["head", "all", "top"]),
@@ -25,10 +34,25 @@ STAGES = st.builds(
     schedule=st.sampled_from(["plateau", "cosine", "constant"]),
     warmup_epochs=st.floats(0, 1.5),
     early_stopping_patience=st.none() | st.integers(1, 20),
+    early_stopping_min_delta=st.floats(0, 1),
     augmentation=st.none() | st.sampled_from(AUGMENTATIONS),
 )
+THRESHOLDS = st.one_of(
+    st.tuples(st.sampled_from([None, "youden", "max_f1", "accuracy"]), st.none()),
+    st.tuples(st.sampled_from(["sensitivity", "specificity"]), st.floats(0.01, 0.99)),
+)
 RECIPES = st.builds(
-    Recipe,
+    lambda threshold, **fields: Recipe(threshold_rule=threshold[0], threshold_at=threshold[1], **fields),
+    threshold=THRESHOLDS,
+    fusion=st.sampled_from(["concat", "metanet", "metablock", "image"]),
+    metadata_batch_norm=st.booleans(),
+    branch_dropout=st.none() | SHARE,
+    pooling=st.sampled_from(["avg", "gem"]),
+    head_units=st.lists(st.integers(1, 512), max_size=3),
+    dropout_samples=st.integers(1, 64),
+    two_logits=st.booleans(),
+    ema=st.floats(0, 0.9999),
+    validation_fraction=st.floats(0.01, 0.5),
     name=st.text(min_size=1, max_size=20),
     image_size=st.integers(32, 1000),
     weights=st.none() | st.sampled_from(["imagenet", "a/b.weights.h5"]),
@@ -42,7 +66,7 @@ RECIPES = st.builds(
     cutmix=st.floats(0, 10),
     source_weights=st.dictionaries(st.text(max_size=5), st.floats(0.01, 100) | st.integers(1, 9), max_size=3),
     source_sampling=st.dictionaries(st.text(max_size=5), st.floats(0.01, 100), max_size=3),
-    stages=st.lists(STAGES, min_size=1, max_size=3),
+    stages=st.lists(STAGES, max_size=3),
     tta=st.sampled_from([1, 8]),
     seed=st.integers(0, 2**31 - 1),
 )
@@ -182,6 +206,8 @@ def test_epochs_limits_every_stage():
     recipe = Recipe("r", stages=(Stage(epochs=2), Stage(epochs=20), Stage(epochs=5)))
     assert recipe.epochs == 27
     short = recipe.replace(epochs=3)
+    warm = Recipe("r", stages=(Stage(epochs=15, schedule="cosine", warmup_epochs=1.0),))
+    assert [warm.replace(epochs=n).stages[0].warmup_epochs for n in (1, 2, 15, 20)] == [0.5, 1.0, 1.0, 1.0]
     assert [s.epochs for s in short.stages] == [2, 3, 3]
     assert short.epochs == 8
     assert dataclasses.replace(short.stages[1], epochs=20) == recipe.stages[1]
@@ -251,6 +277,21 @@ def test_unknown_key_of_a_stage_is_refused_with_the_nearest_known_one():
         ("mixup", True),
         ("mixup", None),
         ("cutmix", [1.0]),
+        ("pooling", "max"),
+        ("pooling", None),
+        ("fusion", "MetaNet"),
+        ("head_units", (64.0,)),
+        ("head_units", ("64",)),
+        ("dropout_samples", 2.5),
+        ("dropout_samples", True),
+        ("two_logits", 1),
+        ("metadata_batch_norm", "yes"),
+        ("branch_dropout", "0.3"),
+        ("ema", None),
+        ("ema", True),
+        ("threshold_rule", "cost"),
+        ("threshold_at", "0.8"),
+        ("backbone", "resnet50"),
         ("source_weights", None),
         ("source_weights", 2.0),
         ("source_weights", [["siim", 1.0]]),
@@ -285,7 +326,8 @@ def test_wrong_types_in_a_stage_are_refused_by_name_and_number(field, value):
         ({"dropout": float("nan")}, "dropout=nan"),
         ({"oversample_to": 1.0}, "oversample_to=1.0"),
         ({"label_smoothing": 1.0}, "label_smoothing=1.0"),
-        ({"validation_fraction": 0.0}, "validation_fraction=0.0"),
+        ({"validation_fraction": -0.1}, "validation_fraction=-0.1: above 0, up to 0.5; or 0 for none"),
+        ({"validation_fraction": float("nan")}, "validation_fraction=nan"),
         ({"validation_fraction": 0.6}, "validation_fraction=0.6"),
         ({"classes": ("a", "b"), "loss": "categorical"}, "at least three"),
         ({"classes": ("melanoma", "b", "c")}, 'loss "categorical" goes with classes'),
@@ -296,7 +338,35 @@ def test_wrong_types_in_a_stage_are_refused_by_name_and_number(field, value):
             'imbalance "oversample" is for binary models',
         ),
         ({"weights": None}, "untrained batch norm would stay frozen"),
-        ({"stages": ()}, "stages: at least one"),
+        ({"branch_dropout": 1.0}, "branch_dropout=1.0: 0 ≤ rate < 1"),
+        ({"branch_dropout": -0.1}, "branch_dropout=-0.1"),
+        ({"branch_dropout": float("nan")}, "branch_dropout=nan"),
+        ({"dropout_samples": 0}, "dropout_samples=0: from 1 to 64"),
+        ({"dropout_samples": 65}, "dropout_samples=65"),
+        ({"head_units": (64, 0)}, "head_units=(64, 0): at least 1 each"),
+        ({"two_logits": True, "classes": ("melanoma", "b", "c"), "loss": "categorical"}, "two_logits: for binary"),
+        ({"pooling": "gem", "fusion": "metadata", "weights": None}, "pooling: for recipes with images"),
+        ({"ema": 1.0}, "ema=1.0: 0 ≤ ema < 1"),
+        ({"ema": -0.5}, "ema=-0.5"),
+        ({"ema": float("nan")}, "ema=nan"),
+        ({"threshold_rule": "sensitivity"}, 'threshold_at: goes with threshold_rule "sensitivity" or "specificity"'),
+        ({"threshold_rule": "specificity"}, "and they need it"),
+        ({"threshold_rule": "youden", "threshold_at": 0.5}, "threshold_at: goes with"),
+        ({"threshold_at": 0.5}, "threshold_at: goes with"),
+        ({"threshold_rule": "sensitivity", "threshold_at": 1.0}, "threshold_at=1.0: between 0 and 1"),
+        ({"threshold_rule": "sensitivity", "threshold_at": -0.1}, "threshold_at=-0.1"),
+        (
+            {"threshold_rule": "youden", "validation_fraction": 0.0, "stages": ()},
+            "threshold_rule: a threshold is chosen on a validation split; validation_fraction is 0",
+        ),
+        (
+            {"validation_fraction": 0, "stages": (Stage(schedule="cosine"),)},
+            "stage 1: plateau and early stopping need a validation split",
+        ),
+        (
+            {"validation_fraction": 0, "stages": (Stage(early_stopping_patience=None),)},
+            "stage 1: plateau and early stopping need a validation split",
+        ),
         ({"mixup": -0.1}, "mixup=-0.1: at least 0"),
         ({"mixup": float("nan")}, "mixup=nan"),
         ({"mixup": float("inf")}, "mixup=inf"),
@@ -329,6 +399,8 @@ def test_impossible_values_are_refused_by_name(fields, reason):
         ({"plateau_factor": 1.0}, "plateau_factor=1.0"),
         ({"top_share": 0.0}, "top_share=0.0"),
         ({"warmup_epochs": 10}, "warmup_epochs"),
+        ({"early_stopping_min_delta": -1e-4}, "early_stopping_min_delta: at least 0"),
+        ({"early_stopping_min_delta": float("nan")}, "early_stopping_min_delta"),
         ({"weight_decay": 1e-4}, 'weight_decay goes with optimizer "adamw"'),
     ],
 )
@@ -425,14 +497,88 @@ def test_impossible_values_are_refused(fields):
         Recipe("r", **fields)
 
 
+def test_a_single_number_where_widths_belong_is_refused():
+    with pytest.raises(RecipeError, match="head_units is a list"):
+        Recipe("r", head_units=64)
+
+
+def test_nothing_new_is_on_unless_asked_for():
+    recipe = Recipe("r")
+    assert (recipe.pooling, recipe.head_units, recipe.dropout_samples, recipe.two_logits) == ("avg", (), 1, False)
+    assert (recipe.metadata_batch_norm, recipe.branch_dropout, recipe.ema) == (False, None, 0)
+    assert (recipe.threshold_rule, recipe.threshold_at) == (None, None)
+    assert recipe.stages[0].early_stopping_min_delta == 0
+
+
+def test_json_from_before_the_published_systems_is_read():
+    content = Recipe("r", stages=(Stage(epochs=3),)).to_dict()
+    for name in ("pooling", "head_units", "dropout_samples", "two_logits", "metadata_batch_norm", "branch_dropout"):
+        del content[name]
+    for name in ("ema", "threshold_rule", "threshold_at"):
+        del content[name]
+    del content["stages"][0]["early_stopping_min_delta"]
+    assert Recipe.from_json(json.dumps(content)) == Recipe("r", stages=(Stage(epochs=3),))
+
+
+def test_a_recipe_without_stages_has_no_epochs_and_stays_so():
+    recipe = Recipe("r", stages=())
+    assert recipe.epochs == 0
+    assert Recipe.from_json(recipe.to_json()) == recipe
+    assert recipe.replace(epochs=3).stages == ()
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "constant"])
+def test_no_validation_split_is_fine_where_nothing_watches_it(schedule):
+    stages = (Stage(schedule=schedule, early_stopping_patience=None),)
+    assert Recipe("r", validation_fraction=0, stages=stages).validation_fraction == 0
+    assert Recipe("r", validation_fraction=0, stages=()).stages == ()
+
+
+def test_the_model_options_are_the_parameters_of_the_model_but_for_the_weights():
+    import inspect
+
+    from melanomafusion.models.fusion_model import build_fusion_model
+
+    parameters = set(inspect.signature(build_fusion_model).parameters)
+    recipe = Recipe("r", dropout_samples=3, head_units=(5,), branch_dropout=0.2, pooling="gem", two_logits=True)
+    options = recipe.model_options(11)
+    assert set(options) == parameters - {"weights"}
+    for name in set(options) - {"metadata_width", "n_classes"}:
+        assert options[name] == getattr(recipe, name), name
+    assert (options["metadata_width"], options["n_classes"]) == (11, 1)
+    classes = Recipe("r", classes=("melanoma", "b", "c"), loss="categorical")
+    assert classes.model_options(11)["n_classes"] == 3
+
+
+def test_the_defaults_of_the_model_are_those_of_recipes():
+    import inspect
+
+    from melanomafusion.models.fusion_model import build_fusion_model
+
+    recipe = Recipe("r")
+    for name, parameter in inspect.signature(build_fusion_model).parameters.items():
+        if name not in ("metadata_width", "image_size", "n_classes"):
+            assert parameter.default == getattr(recipe, name), name
+
+
 def test_the_names_in_recipes_are_those_of_the_tables():
     import typing
 
+    from melanomafusion.evaluation.thresholds import RULES
     from melanomafusion.images.policies import POLICIES
     from melanomafusion.models.backbones import list_backbones
     from melanomafusion.models.fusion import FUSIONS
+    from melanomafusion.models.layers import _POOLINGS
     from melanomafusion.recipes import recipe
+    from melanomafusion.training.callbacks import MODES
+    from melanomafusion.training.optimizers import _KINDS
 
     assert set(typing.get_args(recipe.Backbone)) == set(list_backbones())
     assert set(typing.get_args(recipe.Fusion)) == set(FUSIONS)
     assert set(typing.get_args(recipe.Augmentation)) == set(POLICIES)
+    # A cost ratio is no share: that rule is for reports alone.
+    assert set(typing.get_args(recipe.ThresholdRule)) == set(RULES) - {"cost"}
+    assert set(typing.get_args(recipe.Monitor)) == set(MODES)
+    hints, of_stage = typing.get_type_hints(Recipe), typing.get_type_hints(Stage)
+    assert set(typing.get_args(hints["pooling"])) == set(_POOLINGS)
+    assert set(typing.get_args(of_stage["optimizer"])) == set(_KINDS)

@@ -60,6 +60,30 @@ def test_a_plateau_cuts_the_rate_and_then_stops(monitor, worse):
     assert model.stop_training
 
 
+@pytest.mark.parametrize(("min_delta", "stops"), [(0.0, False), (0.005, False), (0.02, True)])
+def test_a_gain_smaller_than_the_least_is_no_improvement_to_early_stopping(min_delta, stops):
+    stage = Stage(schedule="constant", early_stopping_patience=2, early_stopping_min_delta=min_delta)
+    (stopping,) = schedule_callbacks(stage, "val_auc", steps=5)
+    stopping.set_model(model := Model())
+    stopping.on_train_begin()
+    for epoch, value in enumerate([0.80, 0.81, 0.82]):
+        stopping.on_epoch_end(epoch, {"val_auc": value})
+    assert model.stop_training is stops
+
+
+@pytest.mark.parametrize(
+    ("fields", "kinds"),
+    [
+        ({"schedule": "constant", "early_stopping_patience": None}, []),
+        ({"schedule": "cosine", "early_stopping_patience": None}, ["WarmupCosine"]),
+        ({"schedule": "plateau"}, ["ReduceLROnPlateau", "EarlyStopping"]),
+        ({"schedule": "constant", "early_stopping_patience": 0}, ["EarlyStopping"]),
+    ],
+)
+def test_a_stage_has_the_callbacks_it_names(fields, kinds):
+    assert [type(c).__name__ for c in schedule_callbacks(Stage(**fields), "val_auc", steps=5)] == kinds
+
+
 def test_every_monitor_of_a_recipe_has_a_direction():
     import typing
 

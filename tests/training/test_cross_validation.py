@@ -80,6 +80,24 @@ def test_a_damaged_fold_is_refused_and_never_pooled_in_part(run, folded, tmp_pat
     assert (copy / "oof.csv").read_bytes() == before
 
 
+def test_a_fold_whose_model_tells_nothing_apart_is_refused_in_those_words(run, folded, tmp_path):
+    copy = shutil.copytree(run[0].path, tmp_path / "run")
+    file = copy / "fold-1" / "oof.csv"
+    pd.read_csv(file).assign(score=0.25).to_csv(file, index=False)
+    with pytest.raises(RunError, match=r"Fold 1: all \d+ held-out records have the score 0\.25.*restart"):
+        mf.cross_validate(RECIPE, folded, out=copy)
+
+
+def test_a_run_on_images_draws_its_most_confident_errors(folded, tmp_path):
+    recipe = mf.get_recipe("image-tiny").replace(epochs=1, tta=1, validation_fraction=0.25)
+    cv = mf.cross_validate(recipe, folded, out=tmp_path / "run", folds=[0, 1])
+    picture = cv.path / "report" / "errors.png"
+    assert picture.stat().st_size > 10_000
+    drawn = picture.stat().st_mtime_ns
+    mf.cross_validate(recipe, folded, out=tmp_path / "run", folds=[0, 1])
+    assert picture.stat().st_mtime_ns == drawn
+
+
 def test_scores_that_were_changed_are_noticed(run, folded, tmp_path):
     copy = shutil.copytree(run[0].path, tmp_path / "run")
     table = pd.read_csv(copy / "fold-1" / "oof.csv")
