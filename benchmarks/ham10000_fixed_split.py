@@ -104,8 +104,8 @@ def main() -> None:
 def show(event: dict) -> None:
     """One line per epoch."""
     if event["kind"] == "epoch":
-        figures = f"loss {event['loss']:.4f}, validation AUC {event['val_auc']:.4f}"
-        print(f"  epoch {event['epoch']}/{event['epochs']}: {figures}", flush=True)
+        chosen = f", validation AUC {event['val_auc']:.4f}" if "val_auc" in event else ""
+        print(f"  epoch {event['epoch']}/{event['epochs']}: loss {event['loss']:.4f}{chosen}", flush=True)
 
 
 if __name__ == "__main__":
