@@ -20,8 +20,6 @@ from ham10000_fixed_split import fixed_split, show
 
 import melanomafusion as mf
 from melanomafusion.atomic import write_json
-from melanomafusion.images.pixels import decode_images, open_pixels
-from melanomafusion.training.predict import predict_scores
 
 FIELDS = ["sex", "age_approx", "anatom_site_general_challenge"]
 
@@ -40,32 +38,29 @@ def figures(scores: pd.DataFrame, test: mf.Dataset, classes: tuple[str, ...]) ->
     }
 
 
-def train(recipe: mf.Recipe, data: mf.Dataset, out: Path, pixels: object, features: Path) -> dict:
+def train(recipe: mf.Recipe, data: mf.Dataset, out: Path, features: Path) -> dict:
     """Train one seed, score the test lesions with and without their metadata; from disk where it is done."""
     done = out / "figures.json"
     if done.is_file():
         return json.loads(done.read_text())
     started, cpu = time.monotonic(), _cpu_seconds()
-    result = mf.fit_fold(recipe, data, 1, out=out, pixels=pixels, features=features, on_event=show)
+    run = mf.cross_validate(recipe, data, out=out, folds=[1], features=features, on_event=show)
     spent = {"minutes": (time.monotonic() - started) / 60, "processor_minutes": (_cpu_seconds() - cpu) / 60}
     _, test = data.held_out(1)
-    found = {**figures(result.oof.frame, test, recipe.classes), **spent}
+    found = {**figures(run.oof.frame, test, recipe.classes), **spent}
     if recipe.uses_metadata:
-        bundle = mf.Bundle.read(result.bundle)
         blank = test.with_columns(
             **{name: pd.array([None] * len(test), dtype=test.frame[name].dtype) for name in FIELDS}
         )
-        scores = predict_scores(
-            bundle.build_model(), recipe, blank, encoder=bundle.encoder, spec=bundle.spec, pixels=pixels
-        )
+        scores = mf.predict_run(run.bundles[0], blank, on_event=lambda event: None).frame
         found |= {f"{key}_without_metadata": value for key, value in figures(scores, test, recipe.classes).items()}
     write_json(done, found)
     return found
 
 
 def _cpu_seconds() -> float:
-    own = resource.getrusage(resource.RUSAGE_SELF)
-    return own.ru_utime + own.ru_stime
+    both = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(used.ru_utime + used.ru_stime for used in both)
 
 
 def main() -> None:
@@ -84,14 +79,10 @@ def main() -> None:
     print(f"{len(train_records):,} training and {len(test):,} test records", flush=True)
     for name in options.recipes:
         recipe = mf.get_recipe(name).replace(weights=options.weights)
-        spec = mf.ImageSpec(recipe.image_size)
-        folder = out / f"pixels-{recipe.image_size}"
-        if decode_images(data, spec, folder):
-            raise SystemExit("some images cannot be read")
         rows = []
         for seed in options.seeds:
             run = out / f"{name}-seed-{seed}"
-            rows.append(train(recipe.replace(seed=seed), data, run, open_pixels(data, spec, folder), out / "features"))
+            rows.append(train(recipe.replace(seed=seed), data, run, out / "features"))
             print(
                 name, f"seed {seed}:", json.dumps({key: round(value, 4) for key, value in rows[-1].items()}), flush=True
             )

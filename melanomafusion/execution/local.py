@@ -11,10 +11,10 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +34,14 @@ class Task:
         function: "package.module:function"; it is called with `on_event` and the arguments.
         arguments: JSON values.
         log: file that receives everything the process prints.
+        environment: variables of the process; those that are set already stay as they are.
     """
 
     name: str
     function: str
     arguments: dict[str, Any]
     log: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 def run_tasks(tasks: Sequence[Task], on_event: Callable[[Event], None] | None = None) -> list[Any]:
@@ -108,7 +110,7 @@ def run_task(
     result: Any = None
     failure: Event | None = None
     finished = False
-    environment = {"TF_CPP_MIN_LOG_LEVEL": "2", **os.environ}
+    environment = {"TF_CPP_MIN_LOG_LEVEL": "2", **task.environment, **os.environ}
     with task.log.open("w", encoding="utf-8") as log:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "melanomafusion.execution.worker"],

@@ -32,6 +32,16 @@ from .run import Run, open_run
 
 OnEvent = Callable[[dict[str, Any]], None]
 _TASKS = "melanomafusion.training.tasks"
+# Settings that only count before a process loads TensorFlow; they make training on a CPU 1.3 to 1.9 times faster
+# (benchmarks/cpu_settings.py). oneDNN is off by default on processors without AVX-512. glibc gives large tensors back to
+# the system after each step, which then has to clear their pages anew: a third of the time.
+_ON_CPU = {
+    "TF_ENABLE_ONEDNN_OPTS": "1",
+    "GLIBC_TUNABLES": ":".join(
+        f"glibc.malloc.{name}={value}"
+        for name, value in {"arena_max": 1, "mmap_max": 0, "trim_threshold": 1 << 34, "hugetlb": 1}.items()
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -127,6 +137,7 @@ def cross_validate(
                 "errors_of": wanted if last and recipe.uses_images else None,
             },
             run.fold(fold) / "log.txt",
+            _ON_CPU,
         )
         run_task(task, lambda event, fold=fold: report({"fold": fold, **event}))  # type: ignore[misc]
     shutil.rmtree(run.pixels, ignore_errors=True)
@@ -203,7 +214,9 @@ def predict_run(path: str | Path, dataset: Dataset, *, on_event: OnEvent | None 
         table, scores = Path(folder) / "dataset.parquet", Path(folder) / "scores.parquet"
         dataset.write_parquet(table)
         arguments = {"bundles": [str(bundle) for bundle in bundles], "dataset": str(table), "out": str(scores)}
-        run_task(Task("prediction", f"{_TASKS}:predict_bundles", arguments, Path(folder) / "log.txt"), on_event)
+        run_task(
+            Task("prediction", f"{_TASKS}:predict_bundles", arguments, Path(folder) / "log.txt", _ON_CPU), on_event
+        )
         return Predictions(pd.read_parquet(scores), "test", name=opened[0].recipe.name)
 
 
