@@ -130,21 +130,26 @@ def load_all(
     """Load a data set and those of `--also`, combined; sources without a table are read with their images."""
     from ..data.combine import concat
 
-    def load_one(which: Source, folder: Path, own_images: Path | None) -> Dataset:
-        without_images = table_only and which not in _NO_TABLE
-        return load(which, folder, split, own_images, missing, extra, without_images)
-
-    further = [_source_and_folder(value) for value in also or []]
     first = load(source, root, split, images, missing, extra, table_only and source not in _NO_TABLE, positive)
-    if not further:
-        return first
-    return concat([first, *(load_one(which, folder, None) for which, folder in further)], on_overlap=overlaps.value)
+    further = load_further(also, split, missing, extra, table_only, "--also")
+    return concat([first, *further], on_overlap=overlaps.value) if further else first
 
 
-def _source_and_folder(value: str) -> tuple[Source, Path]:
+def load_further(
+    values: list[str] | None, split: str, missing: MissingImages, extra: ExtraImages, table_only: bool, option: str
+) -> list[Dataset]:
+    """Load each SOURCE=DIR of an option."""
+    chosen = [_source_and_folder(value, option) for value in values or []]
+    return [
+        load(which, folder, split, None, missing, extra, table_only and which not in _NO_TABLE)
+        for which, folder in chosen
+    ]
+
+
+def _source_and_folder(value: str, option: str) -> tuple[Source, Path]:
     name, _, folder = value.partition("=")
     if not folder or name not in list(Source):
-        raise typer.BadParameter(f"{value!r}; expected SOURCE=DIR with one of {', '.join(Source)}", param_hint="--also")
+        raise typer.BadParameter(f"{value!r}; expected SOURCE=DIR with one of {', '.join(Source)}", param_hint=option)
     return Source(name), Path(folder)
 
 

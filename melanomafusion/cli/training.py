@@ -29,9 +29,12 @@ from .app import (
     console,
     fold_numbers,
     load_all,
+    load_further,
 )
 
 if TYPE_CHECKING:
+    from ..console import RunProgress
+    from ..data.dataset import Dataset
     from ..recipes.recipe import Recipe
 
 
@@ -109,6 +112,16 @@ def train(
         bool, typer.Option("--published-split", help="Train on train, choose on valid, score test once.")
     ] = False,
     set_: Annotated[list[str] | None, typer.Option("--set", help="Change a field: image_size=256.")] = None,
+    extra: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SOURCE=DIR", help="Learnt from in every fold, never scored; may be repeated."),
+    ] = None,
+    unlabelled: Annotated[
+        list[str] | None, typer.Option(metavar="SOURCE=DIR", help="A test split to learn from by --pseudo-labels.")
+    ] = None,
+    pseudo_labels: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Finished run over the same folds that labels --unlabelled.")
+    ] = None,
     on_bad_image: OnBadImage = OnBadImage.error,
     features: Annotated[
         Path | None, typer.Option(help="Folder for features of frozen backbones, shared by runs.")
@@ -121,6 +134,8 @@ def train(
     from ..console import RunProgress, print_scores
     from ..data.folds import assign_folds, published_split, read_folds
 
+    if bool(unlabelled) != bool(pseudo_labels) or (extra and unlabelled):
+        raise typer.BadParameter("--unlabelled and --pseudo-labels belong together, without --extra.")
     chosen = _recipe(recipe, set_ or [])
     wanted = fold_numbers(folds)
     dataset = load_all(
@@ -136,6 +151,8 @@ def train(
         dataset = read_folds(dataset, folds_file)
     else:
         dataset = assign_folds(dataset, n_folds, seed=fold_seed, group=group)
+    option, split = ("--unlabelled", "test") if unlabelled else ("--extra", "train")
+    further = load_further(unlabelled or extra, split, missing_images, extra_images, not chosen.uses_images, option)
     screen = Console(stderr=True, highlight=False, soft_wrap=True) if as_json else console
     screen.print(repr(dataset))
     from ..training.cross_validation import cross_validate
@@ -146,6 +163,7 @@ def train(
             dataset,
             out=out,
             folds=wanted,
+            extra=_extra(further, pseudo_labels, progress) if further else None,
             on_bad_image=on_bad_image.value,
             restart=restart,
             features=features,
@@ -157,6 +175,14 @@ def train(
     else:
         print_scores(console, {chosen.name: cv.oof})
         console.print(f"Run in {out}: oof.csv, history.csv, metrics.json, report/, a bundle per fold.")
+
+
+def _extra(datasets: list[Dataset], run: Path | None, progress: RunProgress) -> Dataset | dict[int, Dataset]:
+    from ..data.combine import concat
+    from ..training.pseudo_labels import pseudo_label
+
+    records = concat(datasets)
+    return records if run is None else pseudo_label(run, records, on_event=progress)
 
 
 def _recipe(name: str, changes: list[str]) -> Recipe:

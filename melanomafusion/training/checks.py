@@ -7,13 +7,16 @@ from ..data.folds import PUBLISHED_SPLIT, assign_folds, check_folds
 from ..data.metadata import MetadataEncoder
 from ..errors import FoldError, RunError
 from ..recipes.recipe import Recipe
+from .extra import Extra, extra_by_fold
 
 
-def check_run(recipe: Recipe, dataset: Dataset, folds: list[int] | None = None) -> list[int]:
+def check_run(
+    recipe: Recipe, dataset: Dataset, folds: list[int] | None = None, extra: Extra | None = None
+) -> tuple[list[int], dict[int, Dataset]]:
     """Check a recipe against the data it is to be trained on.
 
     Returns:
-        The folds to train.
+        The folds to train, and the extra records of every fold.
 
     Raises:
         RunError, FoldError, MetadataError: what does not fit, and what to do.
@@ -29,6 +32,24 @@ def check_run(recipe: Recipe, dataset: Dataset, folds: list[int] | None = None) 
     strange = [fold for fold in wanted if fold not in known]
     if strange or not wanted:
         raise RunError(f"Folds to train must be among {known}. Received: folds={folds!r}")
+    further = extra_by_fold(dataset, extra, known)
+    for records in {id(records): records for records in (dataset, *further.values())}.values():
+        _check_records(recipe, records)
+    sources = {str(name) for records in (dataset, *further.values()) for name in records.frame["source"].dropna()}
+    for option in ("source_weights", "source_sampling"):
+        unknown = [name for name in getattr(recipe, option) if name not in sources]
+        if unknown:
+            raise RunError(
+                f"{option} of recipe {recipe.name!r} names {', '.join(map(repr, unknown))}, which is no source "
+                f"of these records. Sources: {', '.join(sorted(sources))}."
+            )
+    for fold in wanted:
+        inner_split(recipe, dataset.held_out(fold)[0])
+    return wanted, further
+
+
+def _check_records(recipe: Recipe, records: Dataset) -> None:
+    frame = records.frame
     if recipe.uses_metadata:
         MetadataEncoder(recipe.metadata_features).fit(frame)
     if recipe.uses_images and frame["path"].isna().any():
@@ -44,17 +65,6 @@ def check_run(recipe: Recipe, dataset: Dataset, folds: list[int] | None = None) 
             raise RunError(
                 f"{len(strangers):,} records have a diagnosis that is not among the recipe's classes: {found}."
             )
-    sources = sorted(map(str, frame["source"].dropna().unique()))
-    for option in ("source_weights", "source_sampling"):
-        unknown = [name for name in getattr(recipe, option) if name not in sources]
-        if unknown:
-            raise RunError(
-                f"{option} of recipe {recipe.name!r} names {', '.join(map(repr, unknown))}, which is no source "
-                f"of these records. Sources: {', '.join(sources)}."
-            )
-    for fold in wanted:
-        inner_split(recipe, dataset.held_out(fold)[0])
-    return wanted
 
 
 def inner_split(recipe: Recipe, train: Dataset) -> tuple[Dataset, Dataset | None]:

@@ -28,6 +28,7 @@ from ..models.fusion_model import build_fusion_model
 from ..predictions import Predictions
 from ..recipes.recipe import Recipe
 from .checks import check_run, inner_split
+from .extra import with_extra
 from .operating import operating_metrics
 from .predict import predict_scores
 from .stages import OnEvent, train_stages
@@ -58,6 +59,7 @@ def fit_fold(
     fold: int,
     *,
     out: str | Path,
+    extra: Dataset | None = None,
     pixels: Pixels | None = None,
     features: str | Path | None = None,
     tensorboard: bool = False,
@@ -73,6 +75,7 @@ def fit_fold(
         dataset: records with folds.
         fold: the one to hold out.
         out: folder for oof.csv, history.csv, metrics.json and bundle/.
+        extra: further records to learn from, which are never scored.
         pixels: decoded images of the data set; decoded for this call alone without it.
         features: folder where features of a frozen backbone are kept (stages that train the head without
             augmentation), for other folds and runs; `out/features` without it.
@@ -92,18 +95,27 @@ def fit_fold(
                 dataset,
                 fold,
                 out=out,
+                extra=extra,
                 pixels=pixels,
                 features=features,
                 tensorboard=tensorboard,
                 on_event=progress,
             )
-    check_run(recipe, dataset, [fold])
+    further = check_run(recipe, dataset, [fold], extra)[1].get(fold)
     out = make_folder(out)
     policy = keras.config.dtype_policy()
     kept = make_folder(features) if features else out / "features"
     try:
         return _fit_fold(
-            recipe, dataset, fold, out, pixels, kept, tensorboard, lambda event: on_event({"fold": fold, **event})
+            recipe,
+            dataset,
+            fold,
+            out,
+            further,
+            pixels,
+            kept,
+            tensorboard,
+            lambda event: on_event({"fold": fold, **event}),
         )
     finally:
         keras.config.set_dtype_policy(policy)
@@ -116,6 +128,7 @@ def _fit_fold(
     dataset: Dataset,
     fold: int,
     out: Path,
+    extra: Dataset | None,
     pixels: Pixels | None,
     features: Path,
     tensorboard: bool,
@@ -126,11 +139,12 @@ def _fit_fold(
     set_up_keras(recipe, seed)
     train, held_out = dataset.held_out(fold)
     fit, validation = inner_split(recipe, train)
+    fit = with_extra(fit, extra)
     encoder = MetadataEncoder(recipe.metadata_features).fit(fit.frame) if recipe.uses_metadata else None
     spec = image_spec(dataset, recipe.image_size) if recipe.uses_images else None
     model = build_model(recipe, encoder)
     if spec is not None and pixels is None:
-        pixels = _decode(dataset, spec, out / "pixels", report)
+        pixels = _decode(with_extra(dataset, extra), spec, out / "pixels", report)
     report({"kind": "note", "text": imbalance_report(fit.targets, recipe.imbalance)})
     history, best = train_stages(
         model,
@@ -159,6 +173,7 @@ def _fit_fold(
         "monitor_value": best.best_value,
         **operating_metrics(recipe, oof, validation, watched),
         "train_records": len(fit),
+        "extra_records": 0 if extra is None else len(extra),
         "validation_records": 0 if validation is None else len(validation),
         "held_out_records": len(held_out),
         "grouped_by": oof.grouped_by,

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..atomic import make_folder, write_text
+import pandas as pd
+
+from ..atomic import atomic_file, make_folder, write_text
 from ..data.dataset import Dataset
 from ..data.folds import write_folds
 from ..errors import RecipeError, RunError
 from ..recipes.recipe import Recipe
 
+_LEARNT_BY = "learnt_by_fold"
 _OURS = (
     "recipe.json",
     "dataset.parquet",
+    "extra.parquet",
     "folds.csv",
     "oof.csv",
     "oof.parquet",
@@ -64,20 +69,48 @@ class Run:
         """The records it is trained on, with folds."""
         return Dataset.read_parquet(self.path / "dataset.parquet")
 
-    def write_records(self, dataset: Dataset) -> None:
-        """Put down the records, their folds and their hash."""
+    @property
+    def extra(self) -> dict[int, Dataset]:
+        """Records that a fold learns from besides its training folds, by fold."""
+        path = self.path / "extra.parquet"
+        if not path.is_file():
+            return {}
+        table = pd.read_parquet(path)
+        rows = {int(fold): table[table[_LEARNT_BY] == fold] for fold in table[_LEARNT_BY].unique()}
+        return {fold: Dataset(mine.drop(columns=_LEARNT_BY)) for fold, mine in rows.items()}
+
+    @property
+    def with_images(self) -> Dataset:
+        """Every record whose image the run needs, once."""
+        tables = [self.dataset.frame, *(records.frame for records in self.extra.values())]
+        return Dataset(pd.concat(tables).drop_duplicates("image_name"))
+
+    def write_records(self, dataset: Dataset, extra: Mapping[int, Dataset]) -> None:
+        """Put down the records, their folds, the extra records of each fold, and the hash of all."""
         dataset.write_parquet(self.path / "dataset.parquet")
         write_folds(dataset, self.path / "folds.csv")
-        write_text(self.path / "data.sha256", data_hash(dataset) + "\n")
+        if extra:
+            table = pd.concat([records.frame.assign(**{_LEARNT_BY: fold}) for fold, records in extra.items()])
+            with atomic_file(self.path / "extra.parquet") as part:
+                table.to_parquet(part, index=False)
+        write_text(self.path / "data.sha256", data_hash(dataset, extra) + "\n")
 
 
-def open_run(path: str | Path, recipe: Recipe, dataset: Dataset, *, restart: bool = False) -> Run:
+def open_run(
+    path: str | Path,
+    recipe: Recipe,
+    dataset: Dataset,
+    *,
+    extra: Mapping[int, Dataset] | None = None,
+    restart: bool = False,
+) -> Run:
     """Start a run in an empty folder, or go on with one of the same recipe and data.
 
     Args:
         path: folder.
         recipe: of the run.
         dataset: records with folds.
+        extra: further records to learn from, by fold.
         restart: throw away what an earlier run left there.
 
     Raises:
@@ -93,24 +126,25 @@ def open_run(path: str | Path, recipe: Recipe, dataset: Dataset, *, restart: boo
     if exists and restart:
         _clear(path)
     elif exists:
-        difference = _difference(run, recipe, dataset)
+        difference = _difference(run, recipe, data_hash(dataset, extra or {}))
         if difference and any(path.glob("fold-*/metrics.json")):
             raise RunError(f"{path} holds a run {difference} Name another folder, or restart.")
         if difference:  # no fold was finished: nothing is lost by starting with the recipe as it is now
             _clear(path)
     make_folder(path)
-    run.write_records(dataset)
+    run.write_records(dataset, extra or {})
     write_text(path / "recipe.json", recipe.to_json())
     return run
 
 
-def data_hash(dataset: Dataset) -> str:
-    """SHA-256 of the records and their folds, independent of where the images lie."""
-    frame = dataset.frame.drop(columns="path")
-    return hashlib.sha256(frame.to_csv(index=False, lineterminator="\n").encode()).hexdigest()
+def data_hash(dataset: Dataset, extra: Mapping[int, Dataset]) -> str:
+    """SHA-256 of the records, their folds and the extra records of each fold, independent of where the images lie."""
+    tables = [dataset.frame, *(extra[fold].frame.assign(**{_LEARNT_BY: fold}) for fold in sorted(extra))]
+    text = "".join(table.drop(columns="path").to_csv(index=False, lineterminator="\n") for table in tables)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _difference(run: Run, recipe: Recipe, dataset: Dataset) -> str:
+def _difference(run: Run, recipe: Recipe, stamp_now: str) -> str:
     """In what a run on disk differs from the one asked for; empty where in nothing."""
     try:
         old, new = run.recipe.to_dict(), recipe.to_dict()
@@ -120,7 +154,7 @@ def _difference(run: Run, recipe: Recipe, dataset: Dataset) -> str:
     if changed:
         return "of another recipe:\n" + "".join(changed).rstrip("\n") + "\n"
     stamp = run.path / "data.sha256"
-    if not stamp.is_file() or stamp.read_text(encoding="utf-8").strip() != data_hash(dataset):
+    if not stamp.is_file() or stamp.read_text(encoding="utf-8").strip() != stamp_now:
         return "on other records or folds."
     return ""
 

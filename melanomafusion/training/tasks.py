@@ -16,9 +16,9 @@ from ..errors import ImageError
 from ..explain.contact_sheet import write_contact_sheet
 from ..images.pixels import bad_images_message, decode_images, open_pixels
 from ..images.prepared import image_spec
-from .cross_validation import pooled_oof
 from .fit import build_model, fit_fold, set_up_keras
 from .predict import predict_scores
+from .results import pooled_oof
 from .run import Run
 
 OnEvent = Callable[[dict[str, Any]], None]
@@ -41,12 +41,15 @@ def train_fold(
     """Train one fold of a run that was prepared; then draw the errors of these folds, where any are named."""
     opened = Run(Path(run))
     recipe, dataset = opened.recipe, opened.dataset
-    pixels = open_pixels(dataset, image_spec(dataset, recipe.image_size), opened.pixels) if recipe.uses_images else None
+    pixels = None
+    if recipe.uses_images:
+        pixels = open_pixels(opened.with_images, image_spec(dataset, recipe.image_size), opened.pixels)
     fit_fold(
         recipe,
         dataset,
         fold,
         out=opened.fold(fold),
+        extra=opened.extra.get(fold),
         pixels=pixels,
         features=features,
         tensorboard=tensorboard,

@@ -187,7 +187,7 @@ def test_the_test_split_gets_the_mean_of_the_folds(run, synthetic_root, folded):
         bundle = mf.Bundle.read(path)
         table = predict_scores(bundle.build_model(), bundle.recipe, test, encoder=bundle.encoder, spec=None)
         single.append(table["score"].to_numpy())
-    assert mean.scores == pytest.approx(sum(single) / 3, abs=1e-12)
+    assert mean.scores == pytest.approx(sum(single) / 3, abs=1e-6)  # oneDNN there, not here
 
 
 def test_importing_the_runner_loads_no_keras():
