@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+import melanomafusion as mf
 from melanomafusion import cli
-from melanomafusion.testing import paint_lesion
+from melanomafusion.testing import make_siim_isic, paint_lesion
 
 QUICK = ["--set", "epochs=1", "--set", "tta=1", "--set", "validation_fraction=0.3"]
 COUNTS = {"train": 12, "valid": 6, "test": 5}
@@ -215,3 +216,35 @@ def test_recipes_lists_systems_and_tells_about_each(shell):
     code, _, err = shell("recipes", "menezes", "--about")
     assert code == 1
     assert "Known recipes" in err
+
+
+def test_extra_and_pseudo_labelled_records_are_learnt_from(shell, synthetic_root, tmp_path_factory, tmp_path):
+    other = tmp_path_factory.mktemp("other")
+    make_siim_isic(other, n_patients=24, n_test_patients=12, image_size=32, prevalence=0.3, seed=5)
+    for table in other.glob("*.csv"):  # the maker names patients alike each time
+        table.write_text(table.read_text().replace("ISIC_", "ISIC_9").replace("IP_", "IP_9"))
+    for image in other.glob("jpeg/*/*.jpg"):
+        image.rename(image.with_name(image.name.replace("ISIC_", "ISIC_9")))
+    options = ("--folds", "0,1", "--n-folds", "2", "--json")
+    code, out, err = train(
+        shell, "metadata-tiny", "siim-isic-2020", synthetic_root, tmp_path / "a", "--extra",
+        f"siim-isic-2020={other}", *options,
+    )  # fmt: skip
+    assert code == 0, err
+    records = len(mf.load_siim_isic_2020(other, with_images=False))
+    assert [fold["extra_records"] for fold in json.loads(out)["folds"]] == [records, records]
+    labels = ("--unlabelled", f"siim-isic-2020={other}", "--pseudo-labels", tmp_path / "a")
+    code, out, err = train(shell, "metadata-tiny", "siim-isic-2020", synthetic_root, tmp_path / "b", *labels, *options)
+    assert code == 0, err
+    code, _, err = train(
+        shell, "metadata-tiny", "siim-isic-2020", synthetic_root, tmp_path / "c", *labels[:2], *options
+    )
+    assert code == 2
+    assert "belong together" in err
+    code, _, err = train(
+        shell, "metadata-tiny", "siim-isic-2020", synthetic_root, tmp_path / "c", "--extra",
+        f"siim-isic-2020={synthetic_root}", *options,
+    )  # fmt: skip
+    assert code == 1
+    assert "which some fold holds out" in err
+    assert not (tmp_path / "c").exists()
