@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
@@ -14,6 +16,18 @@ from .evaluation.intervals import auc_interval
 from .evaluation.metrics import average_precision
 from .evaluation.summary import Evaluation, words
 from .predictions import Predictions
+
+OnEvent = Callable[[dict[str, Any]], None]
+
+
+@contextmanager
+def shown(on_event: OnEvent | None, label: str) -> Iterator[OnEvent]:
+    """Where the events of a call go: to `on_event`, or without it to the terminal while the call lasts."""
+    if on_event is not None:
+        yield on_event
+        return
+    with RunProgress(Console(), label) as progress:
+        yield progress
 
 
 class RunProgress:

@@ -1,12 +1,15 @@
-"""Shared synthetic data: painted once for all tests."""
+"""Shared by all tests: synthetic data, painted once; the command line and the tasks of runs in this process."""
 
+import importlib
 import os
+import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import pytest
 
 import melanomafusion as mf
+from melanomafusion import cli
 from melanomafusion.testing import make_siim_isic
 
 
@@ -22,3 +25,32 @@ def synthetic_root(tmp_path_factory):
 def folded(synthetic_root):
     """The training records in three patient-grouped folds."""
     return mf.assign_folds(mf.load_siim_isic_2020(synthetic_root), 3)
+
+
+@pytest.fixture
+def shell(monkeypatch, capsys):
+    """Run the command line in this process: (exit code, standard output, standard error)."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["melanomafusion", *map(str, arguments)])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            code = stop.code or 0
+        out, err = capsys.readouterr()
+        assert "Traceback" not in out + err
+        return code, out, err
+
+    return run
+
+
+@pytest.fixture
+def in_this_process(monkeypatch):
+    """Tasks of a run without processes of their own, which take seconds to start."""
+
+    def run_task(task, on_event):
+        home, name = task.function.split(":")
+        getattr(importlib.import_module(home), name)(on_event=on_event, **task.arguments)
+
+    monkeypatch.setattr("melanomafusion.training.cross_validation.run_task", run_task)

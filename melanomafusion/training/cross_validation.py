@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import pandas as pd
-from rich.console import Console
 
 from ..atomic import atomic_file, make_folder
-from ..console import RunProgress
+from ..console import OnEvent, shown
 from ..data.dataset import Dataset
 from ..deploy.bundle import Bundle, find_bundles
 from ..errors import ImageError, RunError
@@ -26,7 +25,6 @@ from .extra import Extra
 from .results import CrossValidation, collect
 from .run import Run, open_run
 
-OnEvent = Callable[[dict[str, Any]], None]
 _TASKS = "melanomafusion.training.tasks"
 # They count only before a process loads TensorFlow; training on a CPU is 1.3 to 1.9 times faster with them
 # (benchmarks/cpu_settings.py). oneDNN is off by default on processors without AVX-512. glibc gives large tensors back
@@ -80,52 +78,38 @@ def cross_validate(
     Raises:
         MelanomaFusionError: wrong set-up, or a fold that failed (the others stay; start it again to go on).
     """
-    if on_event is None:
-        with RunProgress(Console(), recipe.name) as progress:
-            return cross_validate(
-                recipe,
-                dataset,
-                out=out,
-                folds=folds,
-                extra=extra,
-                on_bad_image=on_bad_image,
-                restart=restart,
-                features=features,
-                tensorboard=tensorboard,
-                on_event=progress,
+    with shown(on_event, recipe.name) as report:
+        if on_bad_image not in ("error", "skip"):
+            raise RunError(f'on_bad_image is "error" or "skip". Received: on_bad_image={on_bad_image!r}')
+        skipped = Path(out) / "bad_images.csv"
+        if skipped.is_file() and not restart:  # an earlier start left these out as unreadable
+            dataset, extra = _without(dataset, extra, pd.read_csv(skipped, dtype=str)["image_name"].tolist())
+        wanted, further = check_run(recipe, dataset, list(folds) if folds is not None else None, extra)
+        run = open_run(out, recipe, dataset, extra=further, restart=restart)
+        kept = make_folder(features) if features else run.features
+        to_train = [fold for fold in wanted if not run.is_done(fold)]
+        if to_train:
+            _prepare(run, recipe, on_bad_image, report)
+        for fold in to_train:
+            last = fold == to_train[-1]
+            report({"kind": "fold", "fold": fold, "folds": len(wanted), "epochs": recipe.epochs})
+            task = Task(
+                f"fold {fold}",
+                f"{_TASKS}:train_fold",
+                {
+                    "run": str(run.path),
+                    "fold": fold,
+                    "features": str(kept),
+                    "tensorboard": tensorboard,
+                    # The process of the last fold has Keras loaded: it draws what the whole run gets wrong.
+                    "errors_of": wanted if last and recipe.uses_images else None,
+                },
+                run.fold(fold) / "log.txt",
+                TENSORFLOW_ON_CPU,
             )
-    report = on_event
-    if on_bad_image not in ("error", "skip"):
-        raise RunError(f'on_bad_image is "error" or "skip". Received: on_bad_image={on_bad_image!r}')
-    skipped = Path(out) / "bad_images.csv"
-    if skipped.is_file() and not restart:  # an earlier start left these out as unreadable
-        dataset, extra = _without(dataset, extra, pd.read_csv(skipped, dtype=str)["image_name"].tolist())
-    wanted, further = check_run(recipe, dataset, list(folds) if folds is not None else None, extra)
-    run = open_run(out, recipe, dataset, extra=further, restart=restart)
-    kept = make_folder(features) if features else run.features
-    to_train = [fold for fold in wanted if not run.is_done(fold)]
-    if to_train:
-        _prepare(run, recipe, on_bad_image, report)
-    for fold in to_train:
-        last = fold == to_train[-1]
-        report({"kind": "fold", "fold": fold, "folds": len(wanted), "epochs": recipe.epochs})
-        task = Task(
-            f"fold {fold}",
-            f"{_TASKS}:train_fold",
-            {
-                "run": str(run.path),
-                "fold": fold,
-                "features": str(kept),
-                "tensorboard": tensorboard,
-                # The process of the last fold has Keras loaded: it draws what the whole run gets wrong.
-                "errors_of": wanted if last and recipe.uses_images else None,
-            },
-            run.fold(fold) / "log.txt",
-            TENSORFLOW_ON_CPU,
-        )
-        run_task(task, lambda event, fold=fold: report({"fold": fold, **event}))  # type: ignore[misc]
-    shutil.rmtree(run.pixels, ignore_errors=True)
-    return collect(run, wanted)
+            run_task(task, lambda event, fold=fold: report({"fold": fold, **event}))  # type: ignore[misc]
+        shutil.rmtree(run.pixels, ignore_errors=True)
+        return collect(run, wanted)
 
 
 def predict_run(path: str | Path, dataset: Dataset, *, on_event: OnEvent | None = None) -> Predictions:
@@ -142,23 +126,19 @@ def predict_run(path: str | Path, dataset: Dataset, *, on_event: OnEvent | None 
     Raises:
         BundleError, ImageError: bundles or images that cannot be used.
     """
-    if on_event is None:
-        with RunProgress(Console(), Path(path).name) as progress:
-            return predict_run(path, dataset, on_event=progress)
-    bundles = find_bundles(path)
-    opened = [Bundle.read(bundle) for bundle in bundles]  # checked before anything is computed
-    missing = dataset.frame["path"].isna()
-    if opened[0].recipe.uses_images and missing.any():
-        raise ImageError(f"{int(missing.sum()):,} of {len(dataset):,} records have no image; the model needs them.")
-    with tempfile.TemporaryDirectory() as folder:
-        table, scores = Path(folder) / "dataset.parquet", Path(folder) / "scores.parquet"
-        dataset.write_parquet(table)
-        arguments = {"bundles": [str(bundle) for bundle in bundles], "dataset": str(table), "out": str(scores)}
-        run_task(
-            Task("prediction", f"{_TASKS}:predict_bundles", arguments, Path(folder) / "log.txt", TENSORFLOW_ON_CPU),
-            on_event,
-        )
-        return Predictions(pd.read_parquet(scores), "test", name=opened[0].recipe.name)
+    with shown(on_event, Path(path).name) as report:
+        bundles = find_bundles(path)
+        opened = [Bundle.read(bundle) for bundle in bundles]  # checked before anything is computed
+        missing = dataset.frame["path"].isna()
+        if opened[0].recipe.uses_images and missing.any():
+            raise ImageError(f"{int(missing.sum()):,} of {len(dataset):,} records have no image; the model needs them.")
+        with tempfile.TemporaryDirectory() as folder:
+            table, scores = Path(folder) / "dataset.parquet", Path(folder) / "scores.parquet"
+            dataset.write_parquet(table)
+            arguments = {"bundles": [str(bundle) for bundle in bundles], "dataset": str(table), "out": str(scores)}
+            log = Path(folder) / "log.txt"
+            run_task(Task("prediction", f"{_TASKS}:predict_bundles", arguments, log, TENSORFLOW_ON_CPU), report)
+            return Predictions(pd.read_parquet(scores), "test", name=opened[0].recipe.name)
 
 
 def _without(dataset: Dataset, extra: Extra | None, names: Collection[str]) -> tuple[Dataset, Extra | None]:

@@ -11,10 +11,9 @@ from typing import Any
 import keras
 import pandas as pd
 import tensorflow as tf
-from rich.console import Console
 
 from ..atomic import atomic_file, make_folder, write_json
-from ..console import RunProgress
+from ..console import shown
 from ..data.dataset import Dataset
 from ..data.imbalance import imbalance_report
 from ..data.metadata import MetadataEncoder
@@ -88,39 +87,27 @@ def fit_fold(
     Notes:
         Sets the seeds of Python, NumPy and Keras. `cross_validate` runs it in a process of its own.
     """
-    if on_event is None:
-        with RunProgress(Console(), recipe.name) as progress:
-            return fit_fold(
+    with shown(on_event, recipe.name) as report:
+        further = check_run(recipe, dataset, [fold], extra)[1].get(fold)
+        out = make_folder(out)
+        policy = keras.config.dtype_policy()
+        kept = make_folder(features) if features else out / "features"
+        try:
+            return _fit_fold(
                 recipe,
                 dataset,
                 fold,
-                out=out,
-                extra=extra,
-                pixels=pixels,
-                features=features,
-                tensorboard=tensorboard,
-                on_event=progress,
+                out,
+                further,
+                pixels,
+                kept,
+                tensorboard,
+                lambda event: report({"fold": fold, **event}),
             )
-    further = check_run(recipe, dataset, [fold], extra)[1].get(fold)
-    out = make_folder(out)
-    policy = keras.config.dtype_policy()
-    kept = make_folder(features) if features else out / "features"
-    try:
-        return _fit_fold(
-            recipe,
-            dataset,
-            fold,
-            out,
-            further,
-            pixels,
-            kept,
-            tensorboard,
-            lambda event: on_event({"fold": fold, **event}),
-        )
-    finally:
-        keras.config.set_dtype_policy(policy)
-        if pixels is None:
-            shutil.rmtree(out / "pixels", ignore_errors=True)
+        finally:
+            keras.config.set_dtype_policy(policy)
+            if pixels is None:
+                shutil.rmtree(out / "pixels", ignore_errors=True)
 
 
 def _fit_fold(

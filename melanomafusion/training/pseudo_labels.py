@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from ..console import OnEvent, shown
 from ..data.dataset import Dataset
 from ..deploy.bundle import Bundle
 from ..errors import RunError
@@ -21,7 +20,7 @@ def pseudo_label(
     unlabelled: Dataset,
     *,
     confident: tuple[float, float] = (0.05, 0.95),
-    on_event: Callable[[dict[str, Any]], None] | None = None,
+    on_event: OnEvent | None = None,
 ) -> dict[int, Dataset]:
     """Label records by the models of a finished run, for each fold by that fold's own model.
 
@@ -58,7 +57,8 @@ def pseudo_label(
     if missing:
         raise RunError(f"{run}: fold {', '.join(missing)} is not trained; each fold needs labels by its own model.")
     stamp = folds_hash(dataset)
-    return {fold: _labelled(opened.fold(fold) / "bundle", unlabelled, low, high, stamp, on_event) for fold in folds}
+    with shown(on_event, opened.path.name) as report:
+        return {fold: _labelled(opened.fold(fold) / "bundle", unlabelled, low, high, stamp, report) for fold in folds}
 
 
 def _labelled(
@@ -67,9 +67,9 @@ def _labelled(
     low: float,
     high: float,
     stamp: str,
-    on_event: Callable[[dict[str, Any]], None] | None,
+    report: OnEvent,
 ) -> Dataset:
-    scores = predict_run(bundle, unlabelled, on_event=on_event).frame
+    scores = predict_run(bundle, unlabelled, on_event=report).frame
     recipe = Bundle.read(bundle).recipe
     frame = unlabelled.frame.assign(**{LABELLED_BY: stamp})
     if recipe.classes:

@@ -1,29 +1,7 @@
 """`--also` and `--overlaps`: several data sets from the shell."""
 
-import sys
-
 import pandas as pd
 import pytest
-
-from melanomafusion import cli
-
-
-@pytest.fixture
-def shell(monkeypatch, capsys):
-    """Run the command line in this process: (exit code, standard output, standard error)."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["melanomafusion", *map(str, arguments)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = stop.code or 0
-        out, err = capsys.readouterr()
-        assert "Traceback" not in out + err
-        return code, out, err
-
-    return run
 
 
 @pytest.fixture

@@ -1,13 +1,12 @@
 """`melanomafusion data audit`: tables, JSON, exit codes and messages."""
 
 import json
-import sys
+from functools import partial
 
 import pandas as pd
 import pytest
 
 import melanomafusion as mf
-from melanomafusion import cli
 from melanomafusion.testing import make_siim_isic
 
 
@@ -20,21 +19,9 @@ def root(tmp_path_factory):
 
 
 @pytest.fixture
-def shell(monkeypatch, capsys):
-    """Run `data audit` in this process: (exit code, standard output, standard error)."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["melanomafusion", "data", "audit", *map(str, arguments)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = stop.code or 0
-        out, err = capsys.readouterr()
-        assert "Traceback" not in out + err
-        return code, out, err
-
-    return run
+def shell(shell):
+    """Run `data audit` in this process."""
+    return partial(shell, "data", "audit")
 
 
 def test_clean_data_end_with_0_and_a_table(shell, root):

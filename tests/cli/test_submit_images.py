@@ -1,7 +1,6 @@
 """Scores of a folder of images that has no table, from the shell, of every class where the model has classes."""
 
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,27 +8,8 @@ import pandas as pd
 import pytest
 
 import melanomafusion as mf
-from melanomafusion import cli
 
 CLASSES = ("melanoma", "nevus", "BKL")
-
-
-@pytest.fixture
-def shell(monkeypatch, capsys):
-    """Run the command line in this process: (exit code, standard output, standard error)."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["melanomafusion", *map(str, arguments)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = stop.code or 0
-        out, err = capsys.readouterr()
-        assert "Traceback" not in out + err
-        return code, out, err
-
-    return run
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,7 @@
 """`melanomafusion train`: a published split, positive diagnoses, and what contradicts each other."""
 
-import importlib
 import json
 import shutil
-import sys
 
 import numpy as np
 import pandas as pd
@@ -11,7 +9,6 @@ import pytest
 from PIL import Image
 
 import melanomafusion as mf
-from melanomafusion import cli
 from melanomafusion.testing import make_siim_isic, paint_lesion
 
 QUICK = ["--set", "epochs=1", "--set", "tta=1", "--set", "validation_fraction=0.3"]
@@ -20,26 +17,9 @@ CODES = ("nv", "mel", "bcc", "akiec")
 
 
 @pytest.fixture
-def shell(monkeypatch, capsys):
-    """Run the command line in this process, its tasks too: (exit code, standard output, standard error)."""
-
-    def run_task(task, on_event):
-        home, name = task.function.split(":")
-        getattr(importlib.import_module(home), name)(on_event=on_event, **task.arguments)
-
-    def run(*arguments):
-        monkeypatch.setattr("melanomafusion.training.cross_validation.run_task", run_task)
-        monkeypatch.setattr(sys, "argv", ["melanomafusion", *map(str, arguments)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = stop.code or 0
-        out, err = capsys.readouterr()
-        assert "Traceback" not in out + err
-        return code, out, err
-
-    return run
+def shell(shell, in_this_process):
+    """Run the command line in this process, its tasks too."""
+    return shell
 
 
 def paint(path, evidence, rng):

@@ -1,7 +1,5 @@
 """Extra records are learnt from in every fold and scored in none; pseudo-labels come from each fold's own model."""
 
-import importlib
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,19 +8,9 @@ import melanomafusion as mf
 from melanomafusion.errors import RunError
 from melanomafusion.testing import make_siim_isic
 
+pytestmark = pytest.mark.usefixtures("in_this_process")
 RECIPE = mf.get_recipe("metadata-tiny").replace(name="test", epochs=1, batch_size=32, validation_fraction=0.3)
 IMAGES = mf.get_recipe("image-tiny").replace(name="test", epochs=1, validation_fraction=0.3, tta=1)
-
-
-@pytest.fixture(autouse=True)
-def in_this_process(monkeypatch):
-    """Tasks of a run without processes of their own, which take seconds to start."""
-
-    def run_task(task, on_event):
-        home, name = task.function.split(":")
-        getattr(importlib.import_module(home), name)(on_event=on_event, **task.arguments)
-
-    monkeypatch.setattr("melanomafusion.training.cross_validation.run_task", run_task)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """A head trained on kept features is the head that plain training with the frozen backbone gives."""
 
-import importlib
 import json
 import shutil
 
@@ -393,17 +392,6 @@ def test_the_head_is_handed_on_to_later_stages_and_survives_one_that_spoils_it(
     parts = [len(json.loads(path.read_text())) for path in tmp_path.glob("features/*/part-*/images.json")]
     assert sorted(parts) == sorted([len(fit), len(validation)])
     assert sum(event["kind"] == "epoch" for event in events) == HEAD["epochs"] + 2
-
-
-@pytest.fixture
-def in_this_process(monkeypatch):
-    """Tasks of a run without processes of their own, which take seconds to start."""
-
-    def run_task(task, on_event):
-        home, name = task.function.split(":")
-        getattr(importlib.import_module(home), name)(on_event=on_event, **task.arguments)
-
-    monkeypatch.setattr("melanomafusion.training.cross_validation.run_task", run_task)
 
 
 def test_folds_and_runs_share_the_features_of_a_folder(recipe, folded, pixels, tmp_path, in_this_process):

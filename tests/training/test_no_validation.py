@@ -1,6 +1,5 @@
 """Without a validation split all training records are learnt from; without stages nothing is learnt."""
 
-import importlib
 import json
 
 import numpy as np
@@ -22,17 +21,6 @@ STAGES = [
 BASE = mf.get_recipe("metadata-tiny").replace(name="test", batch_size=32)
 LAST = BASE.replace(validation_fraction=0, stages=STAGES)
 UNTRAINED = BASE.replace(stages=[])
-
-
-@pytest.fixture
-def in_this_process(monkeypatch):
-    """Tasks of a run without processes of their own, which take seconds to start."""
-
-    def run_task(task, on_event):
-        home, name = task.function.split(":")
-        getattr(importlib.import_module(home), name)(on_event=on_event, **task.arguments)
-
-    monkeypatch.setattr("melanomafusion.training.cross_validation.run_task", run_task)
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """`melanomafusion baseline` and `recipes --compare`: files, figures, exit codes and messages."""
 
 import json
-import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,7 +9,6 @@ import pytest
 from PIL import Image
 
 import melanomafusion as mf
-from melanomafusion import cli
 from melanomafusion.cli import compare
 from melanomafusion.errors import RunError
 from melanomafusion.evaluation import summary
@@ -37,24 +35,6 @@ def root(tmp_path_factory):
     header = ["lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization"]
     pd.DataFrame(rows, columns=header).to_csv(folder / "HAM10000_metadata.csv", index=False)
     return folder
-
-
-@pytest.fixture
-def shell(monkeypatch, capsys):
-    """Run the command line in this process: (exit code, standard output, standard error)."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["melanomafusion", *map(str, arguments)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = stop.code or 0
-        out, err = capsys.readouterr()
-        assert "Traceback" not in out + err
-        return code, out, err
-
-    return run
 
 
 @pytest.fixture

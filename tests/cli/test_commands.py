@@ -14,24 +14,6 @@ from melanomafusion.testing import make_members, make_siim_isic
 FAST = ["--n-folds", "2", "--set", "epochs=1", "--set", "validation_fraction=0.3"]
 
 
-@pytest.fixture
-def shell(monkeypatch, capsys):
-    """Run the command line in this process: (exit code, standard output, standard error)."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["melanomafusion", *map(str, arguments)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = stop.code or 0
-        out, err = capsys.readouterr()
-        assert "Traceback" not in out + err
-        return code, out, err
-
-    return run
-
-
 @pytest.fixture(scope="module")
 def trained(synthetic_root, tmp_path_factory):
     """A finished metadata run, made from the shell."""

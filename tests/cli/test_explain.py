@@ -1,7 +1,6 @@
 """`melanomafusion explain`: what it writes, and that bad input ends in one message and the right exit code."""
 
 import json
-import sys
 
 import keras
 import numpy as np
@@ -9,7 +8,6 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from melanomafusion import cli
 from melanomafusion.data.metadata import MetadataEncoder
 from melanomafusion.deploy.bundle import write_bundle
 from melanomafusion.images.spec import ImageSpec
@@ -17,24 +15,6 @@ from melanomafusion.models.fusion_model import build_fusion_model
 from melanomafusion.notice import NOT_A_MEDICAL_DEVICE
 from melanomafusion.recipes.catalogue import get_recipe
 from melanomafusion.testing import make_records, paint_lesion
-
-
-@pytest.fixture
-def shell(monkeypatch, capsys):
-    """Run the command line in this process: (exit code, standard output, standard error)."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["melanomafusion", *map(str, arguments)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = stop.code or 0
-        out, err = capsys.readouterr()
-        assert "Traceback" not in out + err
-        return code, out, err
-
-    return run
 
 
 def make_bundle(folder, name="tiny", seed=0, **changes):

@@ -6,11 +6,11 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pandas as pd
 import pytest
 
-from melanomafusion import cli
 from melanomafusion.images import prepare as module
 from melanomafusion.images.prepared import Prepared, load_prepared
 from melanomafusion.testing import make_siim_isic
@@ -19,27 +19,15 @@ SMALL = ["--image-size", 16, "--shard-size", 30, "--workers", 1]
 
 
 @pytest.fixture
-def shell(monkeypatch, capsys):
-    """Run the command line in this process, the shards too: (exit code, standard output, standard error)."""
+def shell(shell, monkeypatch):
+    """Run `data prepare` in this process, the shards too."""
 
     def run_tasks(tasks, on_event):
         for task in tasks:
             module.write_shards(on_event=on_event, **task.arguments)
 
     monkeypatch.setattr(module, "run_tasks", run_tasks)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["melanomafusion", "data", "prepare", *map(str, arguments)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = stop.code or 0
-        out, err = capsys.readouterr()
-        assert "Traceback" not in out + err
-        return code, out, err
-
-    return run
+    return partial(shell, "data", "prepare")
 
 
 @pytest.fixture
