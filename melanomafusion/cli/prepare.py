@@ -11,7 +11,7 @@ import typer
 from rich import filesize
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from ..errors import SHOWN_PROBLEMS
 from ..progress import progress_bar
@@ -87,7 +87,7 @@ def data_prepare(
         typer.echo(json.dumps({**summary, "refused": prepared.refused}, indent=2))
         return
     if prepared.refused:
-        table = Table("refused image", "why")
+        table = Table(Column("refused image", no_wrap=True), Column("why", overflow="fold"))
         for entry in prepared.refused[:SHOWN_PROBLEMS]:
             table.add_row(escape(entry["image_name"]), escape(entry["reason"]))
         console.print(table)

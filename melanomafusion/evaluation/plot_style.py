@@ -12,6 +12,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 LINES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 IMAGE_LEVEL = "image-level split: scores may be too high"
+_LONGEST = 40
 GREY = "0.45"  # for text and lines that step back; still readable on white
 
 
@@ -29,6 +30,11 @@ def as_label(text: str) -> str:
     """Any text as a label: dollar signs are no formula, and a leading underscore does not hide it from the legend."""
     text = str(text).replace("$", r"\$")
     return f" {text}" if text.startswith("_") else text
+
+
+def short_name(name: str) -> str:
+    """A member's name beside a plot: of a long one (a path) the end, so that it does not squeeze out the axes."""
+    return f"…{name[1 - _LONGEST :]}" if len(name) > _LONGEST else name
 
 
 def stamped(title: str, image_level_split: bool) -> str:

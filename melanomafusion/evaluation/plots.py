@@ -17,7 +17,7 @@ from .checks import check_binary, check_probabilities
 from .decisions import net_benefit
 from .intervals import wilson_interval
 from .metrics import average_precision, precision_recall_points, roc_auc, roc_points
-from .plot_style import COLOURS, GREY, MARKERS, as_label, line_style, new_axes, stamped
+from .plot_style import COLOURS, GREY, MARKERS, as_label, line_style, new_axes, short_name, stamped
 from .probabilities import calibration_intercept, calibration_points, calibration_slope
 
 _FINEST = 1000  # steps across the axes; finer ones are not seen, on paper either
@@ -40,7 +40,7 @@ def plot_roc(members: Mapping[str, Predictions], *, ax: Axes | None = None) -> A
     ax = ax or new_axes(5.2, 5.4)
     for i, (name, (false, hits, _)) in enumerate(curves.items()):
         auc = roc_auc(members[name].targets, members[name].scores)
-        ax.plot(*_thinned(false, hits), label=as_label(f"{name}: AUC {auc:.3f}"), **line_style(i))
+        ax.plot(*_thinned(false, hits), label=as_label(f"{short_name(name)}: AUC {auc:.3f}"), **line_style(i))
     ax.plot([0, 1], [0, 1], color="0.7", linewidth=0.8)
     ax.set(xlabel="False positive rate (1 − specificity)", ylabel="True positive rate (sensitivity)", aspect="equal")
     ax.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
@@ -64,7 +64,7 @@ def plot_precision_recall(members: Mapping[str, Predictions], *, ax: Axes | None
     for i, (name, (precision, recall, _)) in enumerate(curves.items()):
         rises = np.diff(recall, prepend=0.0) > 0  # the others have no width
         x = np.repeat(np.concatenate([[0.0], recall[rises]]), 2)[1:-1]
-        label = f"{name}: AP {average_precision(members[name].targets, members[name].scores):.3f}"
+        label = f"{short_name(name)}: AP {average_precision(members[name].targets, members[name].scores):.3f}"
         ax.plot(*_thinned(x, np.repeat(precision[rises], 2)), label=as_label(label), **line_style(i))
     for prevalence in _prevalences(members):
         ax.axhline(prevalence, color=GREY, linewidth=0.9, linestyle=(0, (2, 2)), label=f"prevalence {prevalence:.3g}")
@@ -107,7 +107,7 @@ def plot_calibration(members: Mapping[str, Predictions], *, bins: int = 10, ax: 
         figures = f"slope {slope:.2f}, intercept {round(intercept, 2) + 0:.2f}".replace("-", "−").replace("nan", "none")
         ax.errorbar(
             mean, share, bars, **line_style(i), marker=MARKERS[i % len(MARKERS)], markersize=4.5, elinewidth=1,
-            label=as_label(f"{name}\n{figures}"), clip_on=False, zorder=3,
+            label=as_label(f"{short_name(name)}\n{figures}"), clip_on=False, zorder=3,
         )  # fmt: skip
     scale = ", square-root scale" if ax.get_xscale() == "function" else ""
     ax.set(xlabel=f"Mean score of the bin{scale}", ylabel=f"Share of positives (95 % interval){scale}", box_aspect=1)
@@ -142,7 +142,7 @@ def plot_decision_curve(
     ax = ax or new_axes(5.2, 5.9)
     for i, (name, member) in enumerate(members.items()):
         benefit = [net_benefit(member.targets, member.scores, float(threshold)) for threshold in thresholds]
-        ax.plot(thresholds, benefit, label=as_label(name), **line_style(i))
+        ax.plot(thresholds, benefit, label=as_label(short_name(name)), **line_style(i))
     for prevalence in prevalences:
         everyone = prevalence - (1 - prevalence) * thresholds / (1 - thresholds)
         ax.plot(thresholds, everyone, color="black", linewidth=1.3, linestyle=(0, (1, 1.5)), label="treat all")

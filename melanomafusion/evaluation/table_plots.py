@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from ..errors import PredictionsError
-from .plot_style import COLOURS, GREY, as_label, new_axes, stamped
+from .plot_style import COLOURS, GREY, as_label, new_axes, short_name, stamped
 
 # A subgroup's column as people read it.
 COLUMN_WORDS = {
@@ -149,7 +149,7 @@ def plot_member_correlation(frame: pd.DataFrame, *, ax: Axes | None = None) -> A
             value = values[row, column]
             text = "–" if np.isnan(value) else f"{value:.2f}".replace("-", "−")
             ax.text(column, row, text, ha="center", va="center", fontsize=9)
-    names = [as_label(str(name)) for name in frame.index]
+    names = [as_label(short_name(str(name))) for name in frame.index]
     ax.set_xticks(range(count), names, rotation=45, ha="right", rotation_mode="anchor")
     ax.set_yticks(range(count), names)
     ax.tick_params(length=0)

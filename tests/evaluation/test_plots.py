@@ -381,3 +381,14 @@ def test_member_curve_rises_with_the_number_of_members():
     line = plot_member_curve(CURVE).get_lines()[-1]
     assert list(line.get_xdata()) == [1, 2]
     assert list(line.get_ydata()) == [0.9, 0.92]
+
+
+def test_of_a_very_long_name_the_end_is_shown_and_the_plot_stays_whole(tmp_path):
+    long = "/a/very/long/way/" * 20 + "run-7/oof.csv"
+    for plot in (plot_roc, plot_precision_recall):
+        ax = plot({long: predictions(0)})
+        assert legend(ax)[0].startswith("…")
+        assert "run-7/oof.csv" in legend(ax)[0]
+        save_figure(ax, tmp_path / "plot.png")
+    names = {"b4": long, "b5": long + "2"}
+    save_figure(plot_member_correlation(CORRELATION.rename(index=names, columns=names)), tmp_path / "plot.png")
