@@ -1,10 +1,15 @@
-"""`best-ham10000`: our seven-class model of HAM10000 that trains in less than an hour on two cores.
+"""`best-ham10000`: our seven-class model of HAM10000 that trains in about an hour on two cores.
 
 MobileNetV2 at 192 pixels fused with age, sex and site: the head first, then all layers with a slower backbone under a
 cosine, all training records learnt from (nothing is chosen, so no validation split is needed), weights averaged over
 steps, metadata dropout so that an image without metadata loses little, eight views.
 
-REPRODUCED
+    melanomafusion train best-ham10000 --source ham10000 --data ham10000/ --out runs/best
+    melanomafusion submit runs/best --test FOLDER --source images --classes --out scores.csv
+
+Measured (21 November 2026, `benchmarks/ham10000_seven_classes.py`, 8,026 images, fixed lesion split, one seed):
+accuracy 81.9 %, melanoma AUC 0.902, macro AUC 0.947; with every field missing 81.1 %, 0.897 and 0.950; 58 minutes
+beside other work. Other seeds and `best-ham10000-image`: not run.
 """
 
 from __future__ import annotations
@@ -46,7 +51,7 @@ SYSTEM = System(
     task="seven classes, HAM10000 with metadata",
     reference="ours",
     reported="–",
-    reproduced="not run",
+    reproduced="accuracy 81.9 %, melanoma AUC 0.902, macro AUC 0.947; fixed lesion split, one seed",
     recipes=(
         _HAM10000,
         _HAM10000.replace(name="best-ham10000-image", fusion="image", metadata_dropout=0.0),

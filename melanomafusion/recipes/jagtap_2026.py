@@ -15,7 +15,10 @@ these classes; the majority class alone has an accuracy of 67 %.
         --out runs/cnn
     melanomafusion baseline svm --source ham10000 --data ham10000/ --group record --folds 0 --out runs/svm
 
-REPRODUCED
+Reproduced (20 November 2026, two CPU cores; 8,026 of the 10,015 images were at hand, and a MobileNetV2 of ImageNet
+whose batch-norm statistics were estimated anew), random 80:20 by image, 1,605 held out: accuracy 78.0 %, mean precision
+70.4 %, mean recall 48.2 %, macro AUC 0.927, melanoma AUC 0.873; 7 processor minutes. SVM, same split: accuracy 79.8 %,
+mean precision 75.4 %, mean recall 55.0 %, macro AUC 0.890; on lesion folds accuracy 77.7 %. The plain CNN: not run.
 
 Deviations:
 - The epoch is chosen on 15 % of the training images, so 68 % of all images are learnt from.
@@ -64,7 +67,7 @@ SYSTEM = System(
     task="seven classes, HAM10000",
     reference="10.38124/ijisrt/26apr1616",
     reported="accuracy 71.38 %, mean precision 85.77 %, mean recall 60.42 %; random 80:20",
-    reproduced="not run",
+    reproduced="accuracy 78.0 %, mean precision 70.4, mean recall 48.2; the same kind of split",
     recipes=(_FROZEN, _PLAIN_CNN),
     about=__doc__,
 )
