@@ -239,7 +239,7 @@ def test_a_score_that_is_nearly_constant_is_not(read):
         ("score\n0.5\n", ("image_name is missing", "columns={")),
         ("image_name,target,fold\na,0,0\n", ("column score is missing",)),
         (b"\x89PNG\r\n\x1a\n\x00\x00\xff\xfe\x80", ("not a table of scores",)),
-        (gzip.compress(b"image_name,score\na,0.5\n"), ("not a table of scores",)),
+        (gzip.compress(b"image_name,score\na,0.5\n", mtime=0), ("not a table of scores",)),
         ("image_name,score\na,0.5\n".encode("utf-16"), ("not a table of scores",)),
         ("image_name,score\na,0.5\n".encode("utf-16-le"), ("not a table of scores",)),
         ("image_name,score\nl\xe4,0.5\n".encode("latin-1"), ("not a table of scores",)),
