@@ -161,27 +161,49 @@ class BestEpoch(keras.callbacks.Callback):
 class AveragedWeights(keras.callbacks.Callback):
     """Shows the moving average of the weights at the end of each epoch, and trains on with the weights themselves.
 
-    The optimizer keeps the average (`use_ema`). Copies are put back bit for bit; Keras's own `SwapEMAWeights` swaps by
-    adding and subtracting, which rounds. Must come before whatever scores or keeps the epoch's weights.
+    The average takes the weights in after the first step, every tenth one and the last of an epoch: neighbouring steps
+    hardly differ, and Keras's own `use_ema`, which takes in every step, made training of MobileNetV2 an eighth slower.
+    Copies are put back bit for bit. Must come before whatever scores or keeps the epoch's weights.
+
+    Args:
+        momentum: share of the average that stays at each step.
     """
 
-    def __init__(self) -> None:
+    EVERY = 10
+
+    def __init__(self, momentum: float) -> None:
         super().__init__()
+        self.momentum, self.steps = momentum, 0
+        self.average: list[np.ndarray] | None = None
         self.trained: list[np.ndarray] | None = None
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Put the weights back."""
         if self.trained is not None:
-            for variable, value in zip(self.model.trainable_variables, self.trained, strict=True):
-                variable.assign(value)
+            self._show(self.trained)
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Take the weights in, now and then."""
+        self.steps += 1
+        if self.average is None or self.steps == self.EVERY:
+            self._take_in([np.array(variable) for variable in self.model.trainable_variables])
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Show the average."""
-        variables = self.model.trainable_variables
-        self.trained = [np.array(variable) for variable in variables]
-        averages = self.model.optimizer._model_variables_moving_average  # Keras has no public name for it
-        for variable, average in zip(variables, averages, strict=True):
-            variable.assign(average)
+        self.trained = [np.array(variable) for variable in self.model.trainable_variables]
+        if self.steps:
+            self._take_in(self.trained)
+        assert self.average is not None
+        self._show(self.average)
+
+    def _take_in(self, weights: list[np.ndarray]) -> None:
+        stays, self.steps = self.momentum**self.steps, 0
+        before = weights if self.average is None else self.average
+        self.average = [stays * old + (1 - stays) * new for old, new in zip(before, weights, strict=True)]
+
+    def _show(self, weights: list[np.ndarray]) -> None:
+        for variable, weight in zip(self.model.trainable_variables, weights, strict=True):
+            variable.assign(weight)
 
 
 class WarmupCosine(keras.callbacks.Callback):

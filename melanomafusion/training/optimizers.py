@@ -16,7 +16,7 @@ _KINDS = {
 }
 
 
-def build_optimizer(stage: Stage, backbone_variables: list[Any], ema: float = 0.0) -> keras.optimizers.Optimizer:
+def build_optimizer(stage: Stage, backbone_variables: list[Any]) -> keras.optimizers.Optimizer:
     """The stage's optimizer; steps of backbone variables are scaled to `backbone_learning_rate`.
 
     The rate is scaled inside the step rather than the gradient, because Adam's step does not grow with the gradient.
@@ -24,11 +24,8 @@ def build_optimizer(stage: Stage, backbone_variables: list[Any], ema: float = 0.
     Args:
         stage: names the optimizer and the rates.
         backbone_variables: trainable Keras variables of the backbone.
-        ema: share of the moving average of the weights that stays at each step; 0 keeps none.
     """
     options: dict[str, Any] = {"learning_rate": stage.learning_rate}
-    if ema:
-        options |= {"use_ema": True, "ema_momentum": ema}
     if stage.optimizer == "adamw":
         options["weight_decay"] = stage.weight_decay
     if stage.optimizer == "sgd":

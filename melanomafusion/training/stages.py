@@ -83,9 +83,7 @@ def train_stages(
         steps = int(pipeline.cardinality())
         seen = SeenScores(steps * recipe.batch_size, outputs)
         # No XLA: on a CPU it makes EfficientNet seven to ten times slower.
-        trained.compile(
-            build_optimizer(stage, slow, recipe.ema), loss, weighted_metrics=[], metrics=[seen], jit_compile=False
-        )
+        trained.compile(build_optimizer(stage, slow), loss, weighted_metrics=[], metrics=[seen], jit_compile=False)
         scores = EpochScores(
             seen=seen,
             validation=watched,
@@ -100,7 +98,7 @@ def train_stages(
         )
         callbacks = [scores, BatchProgress(steps, report), best, *schedule_callbacks(stage, recipe.monitor, steps)]
         if recipe.ema:
-            callbacks.insert(0, AveragedWeights())
+            callbacks.insert(0, AveragedWeights(recipe.ema))
         if tensorboard:
             callbacks.append(keras.callbacks.TensorBoard(str(tensorboard)))
         trained.fit(

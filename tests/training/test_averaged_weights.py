@@ -1,6 +1,5 @@
 """Weights averaged over steps: equal to an average kept by hand, and training itself is not touched."""
 
-import keras
 import numpy as np
 import pytest
 
@@ -62,14 +61,22 @@ class Recorded:
                 tensorboard=None,
             )
 
-    def averages(self, momentum):
-        """By hand, for each optimizer (stage) anew: the first step as it is, then momentum · average + rest · step."""
-        found, average, optimizer = [], None, None
-        for own, weights in self.steps:
+    def averages(self, momentum, every):
+        """By hand, for each optimizer (stage) anew: what is taken in first as it is, then with the weight of the steps
+        since the last; taken in are the first step, every tenth one, the last of an epoch."""
+        found, average, optimizer, since = [], None, None, 0
+        ends = {steps for steps, _ in self.shown}
+        for step, (own, weights) in enumerate(self.steps, start=1):
             if own is not optimizer:
-                optimizer, average = own, weights
-            else:
-                average = [momentum * a + (1 - momentum) * w for a, w in zip(average, weights, strict=True)]
+                optimizer, average, since = own, None, 0
+            since += 1
+            if average is None or since == every or step in ends:
+                stays = 0 if average is None else momentum**since
+                average = [
+                    w if stays == 0 else stays * a + (1 - stays) * w
+                    for a, w in zip(average or weights, weights, strict=True)
+                ]
+                since = 0
             found.append(average)
         return found
 
@@ -79,14 +86,16 @@ def close(a, b, atol=0.0):
 
 
 @pytest.mark.parametrize("kind", ["metadata", "features", "two stages"])
-def test_epochs_show_the_average_of_the_weights_behind_each_step(folded, pixels, tmp_path, kind):
+@pytest.mark.parametrize("every", [1, 3, 10])
+def test_epochs_show_the_average_of_the_weights_over_steps(folded, pixels, tmp_path, kind, every, monkeypatch):
+    monkeypatch.setattr(AveragedWeights, "EVERY", every)
     recipe = {
         "metadata": METADATA,
         "features": IMAGE,
         "two stages": IMAGE.replace(stages=[{**HEAD, "epochs": 2}, {**STAGE, "epochs": 2}], augmentation="none"),
     }[kind].replace(ema=EMA)
     run = Recorded(recipe, folded, tmp_path, pixels if recipe.uses_images else None)
-    averages = run.averages(EMA)
+    averages = run.averages(EMA, every)
     assert len(run.shown) == recipe.epochs
     for steps, weights in run.shown:
         assert close(weights, averages[steps - 1], atol=1e-6)
@@ -106,7 +115,7 @@ def test_the_way_of_training_is_the_same_to_the_last_bit(folded, pixels, tmp_pat
 
 def test_training_ends_with_the_average(folded, tmp_path):
     run = Recorded(METADATA.replace(ema=EMA), folded, tmp_path)
-    assert close(run.model.get_weights(), run.averages(EMA)[-1], atol=1e-6)
+    assert close(run.model.get_weights(), run.averages(EMA, AveragedWeights.EVERY)[-1], atol=1e-6)
 
 
 def test_validation_is_scored_with_the_average(folded, tmp_path):
@@ -132,7 +141,7 @@ def test_the_second_stage_starts_from_the_average_of_the_first(folded, pixels, t
 
 
 def test_without_averaging_no_copy_of_the_weights_is_kept(folded, tmp_path, monkeypatch):
-    monkeypatch.setattr(AveragedWeights, "__init__", lambda self: pytest.fail("averaged"))
+    monkeypatch.setattr(AveragedWeights, "__init__", lambda *args: pytest.fail("averaged"))
     Recorded(METADATA.replace(epochs=1), folded, tmp_path)
 
 
@@ -142,20 +151,3 @@ def test_the_bundle_holds_the_average(folded, tmp_path):
     weights = [mf.Bundle.read(r.bundle).build_model().get_weights() for r in (result, plain)]
     assert not close(*weights, atol=1e-5)
     assert mf.Bundle.read(result.bundle).recipe.ema == EMA
-
-
-@pytest.mark.parametrize("optimizer", ["adam", "adamw", "rmsprop", "sgd"])
-@pytest.mark.parametrize("backbone_rate", [None, 1e-3])
-def test_every_optimizer_keeps_the_average(optimizer, backbone_rate):
-    from melanomafusion.recipes.recipe import Stage
-    from melanomafusion.training.optimizers import build_optimizer
-
-    variable = keras.Variable(np.ones(3, "float32"))
-    stage = Stage(optimizer=optimizer, learning_rate=0.01, backbone_learning_rate=backbone_rate)
-    built = build_optimizer(stage, [variable] if backbone_rate else [], EMA)
-    average = None
-    for step in range(4):
-        built.apply([keras.ops.convert_to_tensor(np.full(3, 0.5 + step, "float32"))], [variable])
-        now = variable.numpy()
-        average = now if average is None else EMA * average + (1 - EMA) * now
-    np.testing.assert_allclose(np.array(built._model_variables_moving_average[0]), average, rtol=1e-6)
