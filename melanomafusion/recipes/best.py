@@ -27,14 +27,13 @@ _HAM10000 = Recipe(
     classes=HAM10000_CLASSES,
     imbalance="none",
     loss="categorical",
-    label_smoothing=0.05,
     stages=(
         Stage(trainable="head", epochs=1, learning_rate=1e-3, schedule="constant", early_stopping_patience=None),
         Stage(
             trainable="all",
             epochs=14,
             learning_rate=1e-3,
-            backbone_learning_rate=3e-4,
+            backbone_learning_rate=2e-4,
             schedule="cosine",
             warmup_epochs=0.5,
             early_stopping_patience=None,
@@ -42,7 +41,7 @@ _HAM10000 = Recipe(
     ),
     ema=0.998,
     validation_fraction=0.0,
-    augmentation="light",
+    augmentation="medium",
     batch_size=32,
 )
 
