@@ -1,6 +1,19 @@
 """The command line. Every heavy import is inside its command; wrong data end in one message and exit code 1."""
 
-from . import audit, baseline, data, explain, fetch, prepare, scores, submit, training
+from . import audit, baseline, data, explain, fetch, predict, prepare, scores, submit, training
 from .app import app, main
 
-__all__ = ["app", "audit", "baseline", "data", "explain", "fetch", "main", "prepare", "scores", "submit", "training"]
+__all__ = [
+    "app",
+    "audit",
+    "baseline",
+    "data",
+    "explain",
+    "fetch",
+    "main",
+    "predict",
+    "prepare",
+    "scores",
+    "submit",
+    "training",
+]

@@ -13,6 +13,7 @@ from rich.console import Console
 from ..errors import ImageError, MelanomaFusionError, TableError
 from ..notice import NOT_A_MEDICAL_DEVICE
 from .app import app, console
+from .metadata_options import AgeOption, CsvOption, SexOption, SiteOption, check_used, given_fields, metadata_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from ..deploy.bundle import Bundle
     from ..images.spec import ImageSpec
 
-_OPTIONS = {"sex": "sex", "age_approx": "age", "anatom_site_general_challenge": "site"}  # column → option and feature
 _SHOWN_SIZE = 448  # pixels; the picture is shown larger than small models see it
 
 
@@ -36,17 +36,14 @@ def explain(
     bundle: Annotated[Path, typer.Argument(help="Bundle, or run folder: the mean of its folds.")],
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="JPEG or PNG files.")],
     out: Annotated[Path, typer.Option(help="Folder for a PNG and a JSON file per image.")],
-    sex: Annotated[str | None, typer.Option(help="female or male; missing without it.")] = None,
-    age: Annotated[str | None, typer.Option(help="Years; missing without it.")] = None,
-    site: Annotated[str | None, typer.Option(help="E.g. torso or head/neck; missing without it.")] = None,
-    csv: Annotated[Path | None, typer.Option(help="Table of the images' metadata, found by image name.")] = None,
+    sex: SexOption = None,
+    age: AgeOption = None,
+    site: SiteOption = None,
+    csv: CsvOption = None,
     method: Annotated[MethodOption, typer.Option(help="Of the heat map.")] = MethodOption.gradcam,
 ) -> None:
     """Show where in each image the evidence for its score lies, and what image, sex, age and site add to it."""
-    options = {"sex": sex, "age_approx": age, "anatom_site_general_challenge": site}
-    given = {column: value for column, value in options.items() if value is not None}
-    if csv and given:
-        raise typer.BadParameter("Give --csv, or --sex, --age and --site.")
+    given = given_fields(sex, age, site, csv)
     from ..atomic import make_folder
     from ..deploy.bundle import Bundle, find_bundles
 
@@ -55,7 +52,7 @@ def explain(
     problems = _problems_of_files(images, spec)
     names = [path.stem for path in images]
     try:
-        table, rows = _from_csv(csv, names) if csv else _from_options(given, names)
+        table, rows = metadata_of(names, given, csv)
     except TableError as error:
         problems.append(str(error))
     if problems:
@@ -96,14 +93,7 @@ def _check_model(bundles: list[Bundle], place: Path, given: dict[str, str], csv:
     first = bundles[0]
     if first.spec is None:
         raise MelanomaFusionError(f"{place}: the model {first.recipe.name!r} looks at no image; explain needs one.")
-    used = first.recipe.metadata_features if first.recipe.uses_metadata else ()
-    unused = [f"--{_OPTIONS[column]}" for column in given if _OPTIONS[column] not in used]
-    unused += ["--csv"] if csv and not used else []
-    if unused:
-        raise MelanomaFusionError(
-            f"{place}: the model {first.recipe.name!r} does not use {', '.join(unused)}; it uses the image"
-            + (f" and {', '.join(used)}." if used else " alone.")
-        )
+    check_used(place, first.recipe.name, _columns(first), given, csv)
     return first.spec
 
 
@@ -124,44 +114,14 @@ def _problems_of_files(images: list[Path], spec: ImageSpec) -> list[str]:
     return problems
 
 
-def _from_options(given: dict[str, str], names: list[str]) -> tuple[pd.DataFrame, list[int]]:
-    """The same metadata for every image, checked and spelt as a table is: a table of one row, which is each one's."""
-    import pandas as pd
-
-    from ..data.schema import find_problems, to_records
-    from ..data.table import MISSING_WORDS, to_vocabulary
-
-    words = {column: [value.strip()] for column, value in given.items() if value.strip().lower() not in MISSING_WORDS}
-    text = to_vocabulary(pd.DataFrame({"image_name": names[:1], **words}, dtype="str"), where="metadata")
-    problems = find_problems(text, has_target=False)
-    if problems:
-        columns = {f"row 0, column {column}:": f"--{option}" for column, option in _OPTIONS.items()}
-        for start, option in columns.items():
-            problems = [problem.replace(start, option) for problem in problems]
-        raise TableError("metadata", problems)
-    table = to_records(text, where="metadata", source="explain", has_target=False)
-    return table, [0] * len(names)
-
-
-def _from_csv(csv: Path, names: list[str]) -> tuple[pd.DataFrame, list[int]]:
-    """The whole table, because some features need the patient's other images, and the row of each image."""
-    from ..data.sources.csv_table import load_csv
-
-    frame = load_csv(csv, has_target=False).frame
-    rows = {name: row for row, name in enumerate(frame["image_name"])}
-    absent = [name for name in dict.fromkeys(names) if name not in rows]
-    if absent:
-        raise TableError(
-            str(csv),
-            [f"no row for image {name!r}" for name in absent],
-            "Every image needs a row (image_name without its ending); leave cells empty that are not known.",
-        )
-    return frame, [rows[name] for name in names]
-
-
 def _absent(bundle: Bundle, table: pd.DataFrame) -> list[str]:
     """Columns that the model's features need and the table does not have: they are missing for every image."""
+    return [column for column in _columns(bundle) if column not in table]
+
+
+def _columns(bundle: Bundle) -> list[str]:
+    """Columns that the model's features are made of."""
     from ..data.metadata import FEATURES
 
     features = bundle.encoder.features if bundle.encoder else ()
-    return [column for name in features for column in FEATURES[name].columns if column not in table]
+    return [column for name in features for column in FEATURES[name].columns]

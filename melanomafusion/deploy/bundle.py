@@ -5,9 +5,11 @@ Nothing is unpickled and no model graph is read: the network is built from the r
 
 from __future__ import annotations
 
-import hashlib
 import json
-from dataclasses import dataclass
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,15 +20,21 @@ from ..errors import BundleError, MelanomaFusionError, WeightsError
 from ..images.spec import ImageSpec
 from ..notice import NOT_A_MEDICAL_DEVICE
 from ..recipes.recipe import Recipe
+from .sums import SUMS, check_sums, read_json, read_text, write_sums
+from .trained_on import TrainedOn
 
 if TYPE_CHECKING:
     import keras
 
-FORMAT = 1
-_SUMS = "SHA256SUMS"
-_WEIGHTS = "model.weights.h5"
+FORMAT = 2
+_READ = (1, 2)  # 1 knew neither what the model was trained on nor ONNX
+_CONTENT = "bundle.json"
+_METRICS = "metrics.json"
+WEIGHTS = "model.weights.h5"
 _ENCODER = "metadata_encoder.json"
 _SPEC = "image_spec.json"
+_TRAINED_ON = "trained_on.json"
+ONNX = "model.onnx"
 
 
 @dataclass(frozen=True)
@@ -39,6 +47,8 @@ class Bundle:
         encoder: fitted metadata encoder; None for an image-only model.
         spec: image spec; None for a metadata-only model.
         metrics: of its held-out fold.
+        trained_on: ranges of its training records; None in bundles of format 1.
+        onnx: what is known of its ONNX file (tolerance, largest difference from Keras, …); None before `export_onnx`.
     """
 
     path: Path
@@ -46,6 +56,14 @@ class Bundle:
     encoder: MetadataEncoder | None
     spec: ImageSpec | None
     metrics: dict[str, Any]
+    trained_on: TrainedOn | None = None
+    onnx: dict[str, Any] | None = None
+
+    @property
+    def threshold(self) -> float | None:
+        """Operating threshold of the score, chosen on the inner validation split; None where the recipe has no rule."""
+        value = (self.metrics.get("threshold") or {}).get("value")
+        return None if value is None else float(value)
 
     @classmethod
     def read(cls, path: str | Path) -> Bundle:
@@ -55,21 +73,25 @@ class Bundle:
             BundleError: files missing, altered or added, or a format this version does not know.
         """
         path = Path(path)
-        _check_sums(path)
-        content = _read_json(path / "bundle.json")
-        if content.get("format") != FORMAT:
-            raise BundleError(
-                f"{path}: bundle of format {content.get('format')!r}; this version reads format {FORMAT}."
-            )
+        files = check_sums(path, {_CONTENT, _METRICS, WEIGHTS})
+        content = read_json(path / _CONTENT)
+        number = content.get("format")
+        if number not in _READ or isinstance(number, bool):
+            newer = " It was written by a newer version." if isinstance(number, int) and number > FORMAT else ""
+            raise BundleError(f"{path}: bundle of format {number!r}; this version reads 1 to {FORMAT}.{newer}")
         try:
             recipe = Recipe.from_dict(content.get("recipe"))  # type: ignore[arg-type]
-            encoder = MetadataEncoder.from_json(_read_text(path / _ENCODER)) if recipe.uses_metadata else None
-            spec = ImageSpec.from_json(_read_text(path / _SPEC)) if recipe.uses_images else None
+            encoder = MetadataEncoder.from_json(read_text(path / _ENCODER)) if recipe.uses_metadata else None
+            trained_on = TrainedOn.from_json(read_text(path / _TRAINED_ON)) if _TRAINED_ON in files else None
+            spec = ImageSpec.from_json(read_text(path / _SPEC)) if recipe.uses_images else None
         except MelanomaFusionError as error:
             raise BundleError(f"{path}: {error}") from None
         if spec is not None and spec.size != recipe.image_size:
             raise BundleError(f"{path}: {_SPEC} has size {spec.size}, the recipe {recipe.image_size}.")
-        return cls(path, recipe, encoder, spec, _read_json(path / "metrics.json"))
+        onnx = content.get("onnx")
+        if (onnx is None) == (ONNX in files) or not isinstance(onnx, dict | None):
+            raise BundleError(f"{path}: {_CONTENT} and {ONNX} do not belong together. Export it again.")
+        return cls(path, recipe, encoder, spec, read_json(path / _METRICS), trained_on, onnx)
 
     def build_model(self) -> keras.Model:
         """The trained Keras model: logits of {"image", "metadata"}, as in `build_fusion_model`."""
@@ -78,7 +100,7 @@ class Bundle:
 
         model = build_fusion_model(weights=None, **self.recipe.model_options(self.encoder.width if self.encoder else 0))
         try:
-            load_whole(model, self.path / _WEIGHTS)
+            load_whole(model, self.path / WEIGHTS)
         except WeightsError as error:
             raise BundleError(f"{self.path}: the weights do not fit the recipe: {error}") from None
         return model
@@ -92,6 +114,7 @@ def write_bundle(
     encoder: MetadataEncoder | None,
     spec: ImageSpec | None,
     metrics: dict[str, Any],
+    trained_on: TrainedOn | None = None,
 ) -> Bundle:
     """Write a bundle, whole or not at all.
 
@@ -107,17 +130,50 @@ def write_bundle(
         "versions": versions,
     }
     with atomic_folder(path) as part:
-        (part / "bundle.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        (part / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+        _write_json(part / _CONTENT, content)
+        _write_json(part / _METRICS, metrics)
         if encoder is not None:
             (part / _ENCODER).write_text(encoder.to_json(), encoding="utf-8")
         if spec is not None:
             (part / _SPEC).write_text(spec.to_json(), encoding="utf-8")
-        model.save_weights(str(part / _WEIGHTS))
-        names = sorted(file.name for file in part.iterdir())
-        lines = [f"{_sha256(part / name)}  {name}\n" for name in names]
-        (part / _SUMS).write_text("".join(lines), encoding="utf-8")
-    return Bundle(path, recipe, encoder, spec, metrics)
+        if trained_on is not None:
+            (part / _TRAINED_ON).write_text(trained_on.to_json(), encoding="utf-8")
+        model.save_weights(str(part / WEIGHTS))
+        write_sums(part)
+    return Bundle(path, recipe, encoder, spec, metrics, trained_on)
+
+
+def add_onnx(bundle: Bundle, write: Callable[[Path], object], facts: dict[str, Any]) -> Bundle:
+    """Put an ONNX file into a bundle, in the place of an older one; whole or not at all.
+
+    Args:
+        bundle: read before, so its files are as they were written.
+        write: writes the file to the path given.
+        facts: what `Bundle.onnx` will say.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    content = read_json(bundle.path / _CONTENT)
+    with atomic_folder(bundle.path) as part:
+        for file in bundle.path.iterdir():
+            if file.name not in (ONNX, _CONTENT, SUMS):
+                _link_or_copy(file, part / file.name)
+        write(part / ONNX)
+        _write_json(part / _CONTENT, {**content, "format": FORMAT, "onnx": facts})
+        write_sums(part)
+    return replace(bundle, onnx=facts)
+
+
+def _link_or_copy(file: Path, place: Path) -> None:
+    try:
+        os.link(file, place)
+    except OSError:  # not every file system has hard links
+        shutil.copyfile(file, place)
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def find_bundles(path: str | Path) -> list[Path]:
@@ -134,48 +190,3 @@ def find_bundles(path: str | Path) -> list[Path]:
     if not found:
         raise BundleError(f"{path} is neither a bundle nor a run with trained folds (fold-0/bundle, …).")
     return found
-
-
-def _check_sums(path: Path) -> None:
-    if not (path / _SUMS).is_file():
-        raise BundleError(f"{path} is not a bundle: it has no {_SUMS}.")
-    listed = {}
-    for line in _read_text(path / _SUMS).splitlines():
-        digest, _, name = line.partition("  ")
-        if not name or Path(name).name != name:
-            raise BundleError(f"{path / _SUMS}: line {line!r} does not name a file of the bundle.")
-        listed[name] = digest
-    needed = {"bundle.json", "metrics.json", _WEIGHTS}
-    if not needed <= set(listed):
-        raise BundleError(f"{path / _SUMS} does not list {', '.join(sorted(needed - set(listed)))}.")
-    unlisted = {file.name for file in path.iterdir()} - set(listed) - {_SUMS}
-    if unlisted:
-        raise BundleError(f"{path}: {', '.join(sorted(unlisted))} is not listed in {_SUMS}.")
-    for name, digest in listed.items():
-        file = path / name
-        if not file.is_file() or file.is_symlink():
-            raise BundleError(f"{path}: file {name} is missing.")
-        if _sha256(file) != digest:
-            raise BundleError(f"{path}: file {name} was altered (its SHA-256 is not the one in {_SUMS}).")
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(_read_text(path))
-    except ValueError as error:
-        raise BundleError(f"{path} is not JSON: {error}") from None
-    if not isinstance(content, dict):
-        raise BundleError(f"{path}: expected a JSON object.")
-    return content
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BundleError(f"{path} cannot be read: {error}") from None
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -57,16 +57,6 @@ def cell_centres(feature_map: Tensor) -> np.ndarray:
     return first + step * np.arange(feature_map.shape[1])
 
 
-def interpolation(centres: np.ndarray, size: int) -> np.ndarray:
-    """(size, h) float32: weights by which `size` pixels are interpolated linearly between h cells.
-
-    Beyond the first and the last centre their cell counts alone.
-    """
-    cells = len(centres)
-    place = np.interp(np.arange(size), centres, np.arange(cells))
-    return np.maximum(0.0, 1.0 - np.abs(place[:, None] - np.arange(cells)[None, :])).astype("float32")
-
-
 def _way_to_the_image(tensor: Tensor) -> list[tuple[Any, Tensor, Tensor]]:
     """(layer, its input, its output) from a tensor back to the input, through nested models."""
     way: list[tuple[Any, Tensor, Tensor]] = []

@@ -9,9 +9,10 @@ import numpy as np
 from keras import ops
 
 from ..errors import MelanomaFusionError
-from .geometry import cell_centres, interpolation
+from .geometry import cell_centres
 from .gradients import feature_map_of, gradient
 from .inputs import model_inputs
+from .interpolation import interpolation
 from .outputs import ClassIndex, check_class_index, explained_gradient
 
 Tensor = Any

@@ -18,6 +18,7 @@ from ..data.dataset import Dataset
 from ..data.imbalance import imbalance_report
 from ..data.metadata import MetadataEncoder
 from ..deploy.bundle import write_bundle
+from ..deploy.trained_on import TrainedOn
 from ..errors import ImageError
 from ..evaluation.metrics import average_precision, roc_auc
 from ..images.pixels import Pixels, bad_images_message, decode_images, open_pixels
@@ -171,7 +172,10 @@ def _fit_fold(
     with atomic_file(out / "history.csv") as part:
         table.to_csv(part, index=False, lineterminator="\n")
     oof.write_csv(out / "oof.csv")
-    write_bundle(out / "bundle", recipe=recipe, model=model, encoder=encoder, spec=spec, metrics=metrics)
+    trained_on = TrainedOn.measure(fit.frame, pixels.load if pixels else None)
+    write_bundle(
+        out / "bundle", recipe=recipe, model=model, encoder=encoder, spec=spec, metrics=metrics, trained_on=trained_on
+    )
     write_json(out / "metrics.json", metrics)  # last: its presence says that the fold is done
     return FoldResult(fold, oof, metrics, table, out / "bundle")
 

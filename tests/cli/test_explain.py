@@ -142,7 +142,7 @@ def test_a_field_that_the_model_does_not_use_is_refused(shell, images, tmp_path)
     bundle = make_bundle(tmp_path / "bundle", metadata_features=["age"])
     code, _, err = shell("explain", bundle, images[0], "--out", tmp_path / "out", "--site", "torso")
     assert code == 1
-    assert "does not use --site; it uses the image and age" in err
+    assert "does not use --site; it uses the image and --age" in err
 
 
 def test_a_feature_that_no_option_gives_is_missing(shell, images, tmp_path):

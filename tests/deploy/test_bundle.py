@@ -1,8 +1,10 @@
 """`Bundle`: what was trained comes back to the last bit, and a bundle that was touched is refused."""
 
+import dataclasses
 import hashlib
 import json
 import shutil
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 
 from melanomafusion.data.metadata import MetadataEncoder
 from melanomafusion.deploy.bundle import Bundle, find_bundles, write_bundle
+from melanomafusion.deploy.trained_on import TrainedOn
 from melanomafusion.errors import BundleError
 from melanomafusion.images.spec import ImageSpec
 from melanomafusion.models.fusion_model import build_fusion_model
@@ -105,7 +108,7 @@ def test_files_are_text_and_weights_and_every_one_is_signed(folder):
     names = {path.name for path in folder.iterdir()}
     assert names == {"bundle.json", "metrics.json", "metadata_encoder.json", "image_spec.json", WEIGHTS, SUMS}
     content = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
-    assert content["format"] == 1
+    assert content["format"] == 2
     assert content["notice"] == NOT_A_MEDICAL_DEVICE
     assert {"melanomafusion", "keras", "tensorflow", "numpy", "pillow"} <= set(content["versions"])
     signed = [line.split("  ")[1] for line in (folder / SUMS).read_text(encoding="utf-8").splitlines()]
@@ -152,12 +155,12 @@ def test_folder_without_sums_is_no_bundle(folder, tmp_path):
     refused(tmp_path / "nowhere", "is not a bundle")
 
 
-@pytest.mark.parametrize("number", [0, 2, "1", None])
+@pytest.mark.parametrize("number", [0, 3, "1", None, True, 1.5, [1]])
 def test_other_format_number_is_refused(folder, number):
     content = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
     (folder / "bundle.json").write_text(json.dumps({**content, "format": number}), encoding="utf-8")
     sign_again(folder)
-    refused(folder, f"format {number!r}", "reads format 1")
+    refused(folder, f"format {number!r}", "reads 1 to 2")
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "5"])
@@ -261,3 +264,50 @@ def test_a_stray_folder_in_a_run_does_not_stop_the_search(folder, tmp_path):
     shutil.copytree(folder, tmp_path / "run" / "fold-0" / "bundle")
     (tmp_path / "run" / "fold-0 (copy)" / "bundle").mkdir(parents=True)
     assert [p.parent.name for p in find_bundles(tmp_path / "run")] == ["fold-0"]
+
+
+def test_a_bundle_of_format_1_gives_the_logit_that_it_gave_when_it_was_written():
+    bundle = Bundle.read(Path(__file__).parent / "bundles" / "format-1")
+    assert (bundle.trained_on, bundle.onnx, bundle.threshold) == (None, None, None)
+    image = np.arange(32 * 32 * 3, dtype="float32").reshape(1, 32, 32, 3) % 256
+    logit = bundle.build_model()({"image": image, "metadata": bundle.encoder.missing_row()[None]})
+    # Printed by the version that wrote it.
+    assert float(logit[0, 0]) == pytest.approx(-0.45939481258392334, abs=1e-6)
+
+
+def test_a_newer_format_is_said_to_be_newer(folder):
+    content = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
+    (folder / "bundle.json").write_text(json.dumps({**content, "format": 3}), encoding="utf-8")
+    sign_again(folder)
+    refused(folder, "format 3", "written by a newer version")
+
+
+@pytest.mark.parametrize("name", ["bundle.json", "metrics.json", "metadata_encoder.json"])
+def test_a_huge_text_is_refused_by_name_before_it_is_parsed(folder, name):
+    (folder / name).write_text('{"a": "' + "x" * (17 * 1024 * 1024) + '"}', encoding="utf-8")
+    sign_again(folder)
+    refused(folder, name, "bytes")
+
+
+def test_deeply_nested_json_is_refused_by_name(folder):
+    (folder / "metrics.json").write_text("[" * 100_000, encoding="utf-8")
+    sign_again(folder)
+    refused(folder, "metrics.json")
+
+
+def test_what_it_was_trained_on_comes_back(written, tmp_path):
+    first = written[0]
+    ranges = TrainedOn.measure(make_records(30, rng=np.random.default_rng(0))[0])
+    model = first.build_model()
+    parts = {"recipe": first.recipe, "model": model, "encoder": first.encoder, "spec": first.spec, "metrics": METRICS}
+    write_bundle(tmp_path / "bundle", **parts, trained_on=ranges)
+    assert Bundle.read(tmp_path / "bundle").trained_on == ranges
+    (tmp_path / "bundle" / "trained_on.json").write_text('{"format": 1}', encoding="utf-8")
+    sign_again(tmp_path / "bundle")
+    refused(tmp_path / "bundle", "ranges of training records")
+
+
+def test_the_threshold_is_that_of_the_inner_validation_split(written, tmp_path):
+    bundle = dataclasses.replace(written[0], metrics={"threshold": {"value": 0.25}})
+    assert bundle.threshold == 0.25
+    assert dataclasses.replace(bundle, metrics={"threshold": {"value": None}}).threshold is None

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from melanomafusion.errors import MelanomaFusionError
-from melanomafusion.explain.geometry import cell_centres, interpolation
+from melanomafusion.explain.geometry import cell_centres
 from melanomafusion.explain.gradients import feature_map_of
+from melanomafusion.explain.interpolation import interpolation
 from melanomafusion.models.fusion_model import build_fusion_model
 
 

@@ -12,8 +12,8 @@ import tensorflow as tf
 from scipy.interpolate import RegularGridInterpolator
 
 from melanomafusion.errors import ImageError, MelanomaFusionError, MetadataError
-from melanomafusion.explain.geometry import interpolation
 from melanomafusion.explain.gradcam import METHODS, build_gradcam_model, gradcam, heatmap
+from melanomafusion.explain.interpolation import interpolation
 from melanomafusion.models.fusion_model import build_fusion_model
 from melanomafusion.testing import paint_lesion
 

@@ -1,0 +1,160 @@
+"""What computes a model: onnxruntime, OpenVINO or Keras, behind one call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+
+from ..errors import BundleError
+from ..explain.interpolation import heatmap_of
+from ..recipes.recipe import Recipe
+
+if TYPE_CHECKING:
+    import keras
+
+EngineName = Literal["auto", "onnxruntime", "openvino", "keras"]
+ENGINES: tuple[EngineName, ...] = ("auto", "onnxruntime", "openvino", "keras")
+Arrays = dict[str, np.ndarray]
+
+
+class Engine(Protocol):
+    """Computes a batch."""
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> Arrays:
+        """Compute every output.
+
+        Args:
+            inputs: `image` (B, H, H, 3) uint8 and `metadata` (B, D) float32, what of them the model takes.
+
+        Returns:
+            `logit` (B, 1) or (B, k), `score` (B,), `class_scores` (B, k) of a multi-class model, and with an image
+            branch `heatmap` (B, H, H) and `signed_map` (B, h, h).
+        """
+        ...
+
+
+class OnnxRuntime:
+    """An ONNX file by onnxruntime.
+
+    Args:
+        graph: the file's path, or its bytes.
+        threads: of one call; all cores without it.
+
+    Raises:
+        BundleError: onnxruntime cannot read it.
+    """
+
+    def __init__(self, graph: str | bytes, *, threads: int | None = None) -> None:
+        import onnxruntime
+
+        self._name = _name(graph)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads or 0
+        options.log_severity_level = 4  # what goes wrong is raised
+        try:
+            self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # of many kinds, all of onnxruntime's own
+            raise BundleError(f"{self._name}: onnxruntime cannot read it ({error}).") from None
+        self._outputs = [output.name for output in self._session.get_outputs()]
+
+    @property
+    def properties(self) -> dict[str, str]:
+        """The file's metadata."""
+        return dict(self._session.get_modelmeta().custom_metadata_map)
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> Arrays:
+        """See `Engine`.
+
+        Raises:
+            BundleError: onnxruntime cannot compute the graph.
+        """
+        try:
+            found = self._session.run(None, dict(inputs))
+        except Exception as error:  # of many kinds, all of onnxruntime's own
+            raise BundleError(f"{self._name}: onnxruntime cannot compute it ({error}).") from None
+        return dict(zip(self._outputs, found, strict=True))
+
+
+class OpenVino:
+    """An ONNX file by OpenVINO, in float32.
+
+    Args:
+        graph: the file's path, or its bytes.
+        threads: of one call; all cores without it.
+    """
+
+    def __init__(self, graph: str | bytes, *, threads: int | None = None) -> None:
+        import openvino
+
+        # float32 by name: where the processor has bfloat16, OpenVINO would choose it.
+        options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+        if threads:
+            options["INFERENCE_NUM_THREADS"] = threads
+        try:
+            core = openvino.Core()
+            self._compiled = core.compile_model(core.read_model(graph), "CPU", options)
+        except RuntimeError as error:
+            raise BundleError(f"{_name(graph)}: OpenVINO cannot read it ({error}).") from None
+        self._graph = graph
+
+    @property
+    def properties(self) -> dict[str, str]:
+        """The file's metadata, which OpenVINO does not keep."""
+        import onnx
+
+        graph = self._graph
+        model = onnx.load_from_string(graph) if isinstance(graph, bytes) else onnx.load(graph, load_external_data=False)
+        return {entry.key: entry.value for entry in model.metadata_props}
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> Arrays:
+        """See `Engine`."""
+        found = self._compiled(dict(inputs))
+        return {output.get_any_name(): np.asarray(found[output]) for output in self._compiled.outputs}
+
+
+class Keras:
+    """The model itself: the reference that the others are compared with.
+
+    Args:
+        model: trained.
+        recipe: of the model.
+    """
+
+    def __init__(self, model: keras.Model, recipe: Recipe) -> None:
+        from ..explain.explanation import class_index_of
+        from ..explain.gradcam import build_gradcam_model, image_weights
+
+        self._recipe, self._model = recipe, model
+        if recipe.uses_images:
+            self._model = build_gradcam_model(model, class_index=class_index_of(recipe), signed=True)
+            self._weights = image_weights(model)
+        self._model.jit_compile = False  # XLA makes EfficientNet on a CPU several times slower
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> Arrays:
+        """See `Engine`."""
+        from scipy.special import expit, softmax
+
+        found = self._model.predict_on_batch({name: values.astype("float32") for name, values in inputs.items()})
+        if self._recipe.uses_images:
+            maps = np.stack([heatmap_of(signed, self._weights) for signed in found[1]])
+            outputs = {"logit": found[0], "signed_map": found[1], "heatmap": maps}
+        else:
+            outputs = {"logit": found}
+        recipe, logits = self._recipe, outputs["logit"]
+        if not recipe.classes:
+            return {**outputs, "score": expit(logits[:, 0])}
+        shares = softmax(logits, axis=1)
+        positive = np.isin(recipe.classes, recipe.positive_classes)
+        return {**outputs, "class_scores": shares, "score": shares[:, positive].sum(axis=1)}
+
+
+def is_installed(engine: str) -> bool:
+    """Whether the package of an engine is there."""
+    return find_spec(engine) is not None
+
+
+def _name(graph: str | bytes) -> str:
+    return "the ONNX graph" if isinstance(graph, bytes) else graph

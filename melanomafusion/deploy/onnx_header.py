@@ -1,0 +1,129 @@
+"""What stands in an ONNX file beside the graph: all that predicting needs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from ..data.metadata import MetadataEncoder
+from ..errors import BundleError, MelanomaFusionError
+from ..images.spec import ImageSpec
+from ..notice import NOT_A_MEDICAL_DEVICE
+from ..recipes.recipe import Recipe
+from .sums import sha256
+from .trained_on import TrainedOn
+
+if TYPE_CHECKING:
+    import keras
+    import onnx
+
+    from .bundle import Bundle
+
+_KEY = "melanomafusion"  # of the file's metadata
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class OnnxHeader:
+    """Recipe, encoder, image spec, threshold and origin of a model in an ONNX file.
+
+    Attributes:
+        recipe: classes, views at prediction and the rest.
+        encoder: None for an image-only model.
+        spec: None for a metadata-only model.
+        trained_on: ranges of the training records; None where not known.
+        centres: pixel of the image where each row of the feature map lies; None without an image branch.
+        threshold: of the score, chosen on the inner validation split; None where the recipe has no rule.
+        weights_sha256: digest of the weights file it was made of, so that a file can be traced to its bundle.
+        version: of melanomafusion that wrote it.
+    """
+
+    recipe: Recipe
+    encoder: MetadataEncoder | None
+    spec: ImageSpec | None
+    trained_on: TrainedOn | None
+    centres: list[float] | None
+    threshold: float | None
+    weights_sha256: str
+    version: str
+
+    @classmethod
+    def of(cls, bundle: Bundle, model: keras.Model) -> OnnxHeader:
+        """Of the model in a bundle."""
+        from ..explain.geometry import cell_centres
+        from ..explain.gradients import feature_map_of
+        from .bundle import WEIGHTS
+
+        has_images = bundle.recipe.uses_images
+        return cls(
+            bundle.recipe,
+            bundle.encoder,
+            bundle.spec,
+            bundle.trained_on,
+            [float(x) for x in cell_centres(feature_map_of(model))] if has_images else None,
+            bundle.threshold,
+            sha256(bundle.path / WEIGHTS),
+            version("melanomafusion"),
+        )
+
+    def write(self, graph: onnx.ModelProto) -> None:
+        """Put it into a graph's metadata."""
+        content = {
+            "format": _FORMAT,
+            "notice": NOT_A_MEDICAL_DEVICE,
+            "version": self.version,
+            "weights_sha256": self.weights_sha256,
+            "recipe": self.recipe.to_dict(),
+            "metadata_encoder": _text(self.encoder),
+            "image_spec": _text(self.spec),
+            "trained_on": _text(self.trained_on),
+            "centres": self.centres,
+            "threshold": self.threshold,
+        }
+        entry = graph.metadata_props.add()
+        entry.key, entry.value = _KEY, json.dumps(content, ensure_ascii=False)
+        graph.doc_string = NOT_A_MEDICAL_DEVICE
+
+    @classmethod
+    def read(cls, properties: Mapping[str, str], where: str) -> OnnxHeader:
+        """Read it back.
+
+        Args:
+            properties: the file's metadata.
+            where: the file, for messages.
+
+        Raises:
+            BundleError: the file was not written by `export_onnx`, or by a newer version.
+        """
+        if _KEY not in properties:
+            raise BundleError(f"{where}: not an ONNX file of melanomafusion; it does not say how images are prepared.")
+        try:
+            content: dict[str, Any] = json.loads(properties[_KEY])
+            if content["format"] != _FORMAT:
+                raise BundleError(f"{where}: header of format {content['format']!r}; this version reads {_FORMAT}.")
+            threshold, centres = content["threshold"], content["centres"]
+            return cls(
+                Recipe.from_dict(content["recipe"]),
+                _from(MetadataEncoder, content["metadata_encoder"]),
+                _from(ImageSpec, content["image_spec"]),
+                _from(TrainedOn, content["trained_on"]),
+                None if centres is None else [float(x) for x in centres],
+                None if threshold is None else float(threshold),
+                str(content["weights_sha256"]),
+                str(content["version"]),
+            )
+        except BundleError:
+            raise
+        except (ValueError, KeyError, TypeError, AttributeError, MelanomaFusionError) as error:
+            raise BundleError(f"{where}: its header is damaged ({error}). Export it again.") from None
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else value.to_json()
+
+
+def _from(kind: Any, text: str | None) -> Any:
+    return None if text is None else kind.from_json(text)
