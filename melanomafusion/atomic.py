@@ -16,6 +16,7 @@ from .errors import OutputError
 
 
 def _temporary_name(path: Path) -> Path:
+    path = path if path.name else path.absolute()  # "." has no name of its own
     return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
 
 

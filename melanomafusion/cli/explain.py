@@ -57,7 +57,8 @@ def explain(
         problems.append(str(error))
     if problems:
         raise MelanomaFusionError("\n".join(problems))
-    table = table.assign(**{name: float("nan") for name in _absent(bundles[0], table)})
+    needed = bundles[0].encoder.columns if bundles[0].encoder else ()  # what the table lacks is missing for all
+    table = table.assign(**{name: float("nan") for name in needed if name not in table})
     make_folder(out)
     _explain_all(bundles, spec, dict(zip(images, rows, strict=True)), table, out, method)
     console.print(f"Wrote {len(images):,} × PNG and JSON to {out}.", markup=False)
@@ -93,7 +94,7 @@ def _check_model(bundles: list[Bundle], place: Path, given: dict[str, str], csv:
     first = bundles[0]
     if first.spec is None:
         raise MelanomaFusionError(f"{place}: the model {first.recipe.name!r} looks at no image; explain needs one.")
-    check_used(place, first.recipe.name, _columns(first), given, csv)
+    check_used(place, first.recipe.name, first.encoder.columns if first.encoder else (), given, csv)
     return first.spec
 
 
@@ -112,16 +113,3 @@ def _problems_of_files(images: list[Path], spec: ImageSpec) -> list[str]:
         except ImageError as error:
             problems.append(str(error))
     return problems
-
-
-def _absent(bundle: Bundle, table: pd.DataFrame) -> list[str]:
-    """Columns that the model's features need and the table does not have: they are missing for every image."""
-    return [column for column in _columns(bundle) if column not in table]
-
-
-def _columns(bundle: Bundle) -> list[str]:
-    """Columns that the model's features are made of."""
-    from ..data.metadata import FEATURES
-
-    features = bundle.encoder.features if bundle.encoder else ()
-    return [column for name in features for column in FEATURES[name].columns]

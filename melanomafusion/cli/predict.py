@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from ..deploy.prediction import Prediction
     from ..deploy.predictor import Predictor
 
-_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
-
 
 class EngineOption(StrEnum):
     """What computes."""
@@ -126,6 +124,8 @@ def _files(images: list[Path]) -> dict[str, Path]:
     Raises:
         MelanomaFusionError: every path that cannot be used.
     """
+    from ..data.join import IMAGE_SUFFIXES
+
     problems: list[str] = []
     found: dict[str, Path] = {}
     for path in images:
@@ -134,7 +134,7 @@ def _files(images: list[Path]) -> dict[str, Path]:
             inside = sorted(
                 file
                 for file in path.rglob("*")
-                if file.suffix.lower() in _IMAGE_SUFFIXES and not file.name.startswith(".")
+                if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".")
             )
             problems += [] if inside else [f"{path}: no image (.jpg, .jpeg, .png) below this folder."]
         elif not path.is_file():

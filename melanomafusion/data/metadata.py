@@ -149,6 +149,11 @@ class MetadataEncoder:
         return names
 
     @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns of the table that the features are made of."""
+        return tuple(dict.fromkeys(column for name in self.features for column in FEATURES[name].columns))
+
+    @property
     def slices(self) -> dict[str, slice]:
         """Columns of each feature."""
         self._check_fitted()

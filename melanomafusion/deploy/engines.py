@@ -11,12 +11,14 @@ import numpy as np
 from ..errors import BundleError
 from ..explain.interpolation import heatmap_of
 from ..recipes.recipe import Recipe
+from .scores import probabilities, scores_of
 
 if TYPE_CHECKING:
     import keras
 
 EngineName = Literal["auto", "onnxruntime", "openvino", "keras"]
 ENGINES: tuple[EngineName, ...] = ("auto", "onnxruntime", "openvino", "keras")
+_LONGEST = 120  # characters of an engine's message that are shown
 Arrays = dict[str, np.ndarray]
 
 
@@ -57,7 +59,7 @@ class OnnxRuntime:
         try:
             self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # of many kinds, all of onnxruntime's own
-            raise BundleError(f"{self._name}: onnxruntime cannot read it ({error}).") from None
+            raise _unreadable(graph, "onnxruntime", error) from None
         self._outputs = [output.name for output in self._session.get_outputs()]
 
     @property
@@ -74,7 +76,7 @@ class OnnxRuntime:
         try:
             found = self._session.run(None, dict(inputs))
         except Exception as error:  # of many kinds, all of onnxruntime's own
-            raise BundleError(f"{self._name}: onnxruntime cannot compute it ({error}).") from None
+            raise BundleError(f"{self._name}: onnxruntime cannot compute it ({_in_short(error)}).") from None
         return dict(zip(self._outputs, found, strict=True))
 
 
@@ -97,7 +99,7 @@ class OpenVino:
             core = openvino.Core()
             self._compiled = core.compile_model(core.read_model(graph), "CPU", options)
         except RuntimeError as error:
-            raise BundleError(f"{_name(graph)}: OpenVINO cannot read it ({error}).") from None
+            raise _unreadable(graph, "OpenVINO", error) from None
         self._graph = graph
 
     @property
@@ -135,25 +137,33 @@ class Keras:
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> Arrays:
         """See `Engine`."""
-        from scipy.special import expit, softmax
-
         found = self._model.predict_on_batch({name: values.astype("float32") for name, values in inputs.items()})
         if self._recipe.uses_images:
             maps = np.stack([heatmap_of(signed, self._weights) for signed in found[1]])
             outputs = {"logit": found[0], "signed_map": found[1], "heatmap": maps}
         else:
             outputs = {"logit": found}
-        recipe, logits = self._recipe, outputs["logit"]
-        if not recipe.classes:
-            return {**outputs, "score": expit(logits[:, 0])}
-        shares = softmax(logits, axis=1)
-        positive = np.isin(recipe.classes, recipe.positive_classes)
-        return {**outputs, "class_scores": shares, "score": shares[:, positive].sum(axis=1)}
+        values = probabilities(outputs["logit"])
+        classes = {"class_scores": values} if self._recipe.classes else {}
+        return {**outputs, **classes, "score": scores_of(values, self._recipe)}
 
 
 def is_installed(engine: str) -> bool:
     """Whether the package of an engine is there."""
     return find_spec(engine) is not None
+
+
+def _unreadable(graph: str | bytes, engine: str, error: Exception) -> BundleError:
+    return BundleError(
+        f"{_name(graph)}: {engine} cannot read it: not an ONNX file, or a damaged one, or out of memory "
+        f"({_in_short(error)}). Export it again: melanomafusion export BUNDLE"
+    )
+
+
+def _in_short(error: Exception) -> str:
+    """The engines' messages run over lines and name places in their own sources."""
+    line = " ".join(str(error).split())
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
 
 
 def _name(graph: str | bytes) -> str:

@@ -38,7 +38,7 @@ def open_members(path: Path, engine: EngineName, threads: int | None) -> list[Me
     Raises:
         BundleError: nothing usable lies there, or the engine is not installed.
     """
-    if path.suffix == ".onnx":
+    if path.suffix.lower() == ".onnx":
         return [_of_graph(path, path.stem, engine, threads)]
     members = []
     for folder in find_bundles(path):

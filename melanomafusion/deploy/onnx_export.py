@@ -12,7 +12,7 @@ import numpy as np
 
 from ..atomic import atomic_file
 from ..data.metadata import MetadataEncoder
-from ..errors import BundleError
+from ..errors import BundleError, OutputError
 from .bundle import Bundle, add_onnx, find_bundles
 from .engines import Engine, Keras, OnnxRuntime, is_installed
 from .onnx_header import OnnxHeader
@@ -58,6 +58,8 @@ def export_onnx(
     bundles = [Bundle.read(bundle) for bundle in find_bundles(path)]
     if out is not None and len(bundles) > 1:
         raise BundleError(f"{path} holds {len(bundles)} models, out names one file. Leave it out, or name one bundle.")
+    if out is not None and Path(out).is_dir():
+        raise OutputError(f"{out} is a folder. Name an ONNX file.")
     files = []
     for done, bundle in enumerate(bundles):
         if on_event:

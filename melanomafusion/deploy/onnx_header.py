@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..data.metadata import MetadataEncoder
@@ -76,7 +77,7 @@ class OnnxHeader:
             "notice": NOT_A_MEDICAL_DEVICE,
             "version": self.version,
             "weights_sha256": self.weights_sha256,
-            "recipe": self.recipe.to_dict(),
+            "recipe": _without_folders(self.recipe).to_dict(),
             "metadata_encoder": _text(self.encoder),
             "image_spec": _text(self.spec),
             "trained_on": _text(self.trained_on),
@@ -119,6 +120,11 @@ class OnnxHeader:
             raise
         except (ValueError, KeyError, TypeError, AttributeError, MelanomaFusionError) as error:
             raise BundleError(f"{where}: its header is damaged ({error}). Export it again.") from None
+
+
+def _without_folders(recipe: Recipe) -> Recipe:
+    """Where a weights file lay on the machine that trained is nobody's business who gets the model."""
+    return recipe if recipe.weights is None else recipe.replace(weights=Path(recipe.weights).name)
 
 
 def _text(value: Any) -> str | None:

@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 
 from ..data.fields import FIELDS, read_fields
-from ..data.metadata import FEATURES
 from ..errors import BundleError, ImageError, MetadataError
 from ..explain.interpolation import heatmap_of, interpolation
 from ..images.augment import VIEWS, dihedral_view
@@ -52,8 +51,7 @@ class Predictor:
         self.engine = " and ".join(sorted({member.engine_name for member in self.members}))
         self.recipe = self.members[0].header.recipe
         encoders = [member.header.encoder for member in self.members if member.header.encoder]
-        names = dict.fromkeys(name for encoder in encoders for name in encoder.features)
-        self.fields = tuple(dict.fromkeys(column for name in names for column in FEATURES[name].columns))
+        self.fields = tuple(dict.fromkeys(column for encoder in encoders for column in encoder.columns))
 
     @property
     def specs(self) -> list[ImageSpec]:

@@ -5,28 +5,15 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pandas as pd
-from scipy.special import expit, softmax
 
 from ..data.dataset import Dataset
 from ..data.metadata import MetadataEncoder
+from ..deploy.scores import probabilities, scores_of
 from ..images.augment import VIEWS
 from ..images.pipeline import inference_pipeline
 from ..images.pixels import Pixels
 from ..images.spec import ImageSpec
 from ..recipes.recipe import Recipe
-
-
-def probabilities(logits: np.ndarray) -> np.ndarray:
-    """Sigmoid of (n, 1) logits, softmax of (n, k) ones; float64."""
-    logits = np.asarray(logits, dtype="float64")
-    return np.asarray(expit(logits) if logits.shape[1] == 1 else softmax(logits, axis=1))
-
-
-def scores_of(values: np.ndarray, recipe: Recipe) -> np.ndarray:
-    """(n,) score of a record: the sigmoid, or the summed softmax of the recipe's positive classes."""
-    if not recipe.classes:
-        return values[:, 0]
-    return values[:, [recipe.classes.index(name) for name in recipe.positive_classes]].sum(axis=1)
 
 
 def predict_scores(

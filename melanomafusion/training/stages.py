@@ -12,6 +12,7 @@ import numpy as np
 
 from ..data.dataset import Dataset
 from ..data.metadata import MetadataEncoder
+from ..deploy.scores import probabilities, scores_of
 from ..errors import RunError
 from ..images.epochs import EpochCounter
 from ..images.pixels import Pixels
@@ -28,7 +29,6 @@ from .callbacks import (
     WarmupCosine,
 )
 from .optimizers import build_optimizer
-from .predict import probabilities, scores_of
 from .stage_inputs import StageInputs, labels_of
 
 Event = dict[str, Any]

@@ -171,6 +171,10 @@ def test_export_into_bundles_and_its_refusals(shell, image_only, run, tmp_path):
     code, _, err = shell("export", run, "--out", tmp_path / "one.onnx")
     assert code == 1
     assert "holds 2 models" in err
+    for folder in (tmp_path, "."):
+        code, _, err = shell("export", image_only, "--out", folder)
+        assert code == 1
+        assert f"{folder} is a folder. Name an ONNX file" in err
     code, _, err = shell("export", tmp_path / "nowhere")
     assert code == 1
     assert "neither a bundle nor a run" in err

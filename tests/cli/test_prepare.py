@@ -209,7 +209,7 @@ def processes(folder):
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="looks processes up in /proc")
-def test_ctrl_c_stops_the_workers_and_the_same_command_goes_on(shell, root, tmp_path):
+def test_ctrl_c_stops_the_workers_and_the_same_command_goes_on(shell, root, tmp_path, ctrl_c):
     out = tmp_path / "out"
     # Bigger work than the time in which the signal comes.
     command = ["data", "prepare", "--root", str(root), "--out", str(out), "--image-size", "900", "--shard-size", "1"]

@@ -56,6 +56,14 @@ def outputs_agree(bundle, found, inputs):
         np.testing.assert_allclose(found[name], values, atol=1e-4, rtol=0, err_msg=name)
 
 
+def test_the_folder_of_a_weights_file_stays_on_the_machine_that_trained(tmp_path):
+    bundle = bundle_of(tmp_path / "bundle", fusion="metadata", weights="/home/someone/weights.h5")
+    export_onnx(bundle.path)
+    content = (bundle.path / "model.onnx").read_bytes()
+    assert b"someone" not in content
+    assert OnnxHeader.read(OnnxRuntime(content).properties, "it").recipe.weights == "weights.h5"
+
+
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
     folder = tmp_path_factory.mktemp("exported") / "bundle"

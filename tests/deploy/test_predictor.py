@@ -210,6 +210,23 @@ def test_engines_that_cannot_be_had_are_told(run, tmp_path, monkeypatch, folded)
     assert Predictor(run, engine="auto").engine == "keras"
 
 
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_a_damaged_onnx_file_is_told_in_one_line(run, tmp_path, engine):
+    whole = (run / "fold-0" / "bundle" / "model.onnx").read_bytes()
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n"
+    for content in (whole[: len(whole) // 2], pointer, b""):
+        (tmp_path / "cut.onnx").write_bytes(content)
+        with pytest.raises(BundleError, match=r"cut\.onnx: .* cannot read it: not an ONNX file, or a damaged") as error:
+            Predictor(tmp_path / "cut.onnx", engine=engine)
+        assert len(str(error.value).splitlines()) == 1
+        assert "melanomafusion export" in str(error.value)
+
+
+def test_the_ending_onnx_may_be_written_large(run, image, tmp_path):
+    (tmp_path / "A.ONNX").write_bytes((run / "fold-0" / "bundle" / "model.onnx").read_bytes())
+    assert 0 < Predictor(tmp_path / "A.ONNX").predict(image).score < 1
+
+
 def test_a_bundle_without_onnx_file_is_computed_by_keras_or_told_to_export(folded, tmp_path):
     mf.fit_fold(mf.get_recipe("metadata-tiny").replace(epochs=1), folded, 0, out=tmp_path / "fold-0")
     predictor = Predictor(tmp_path)

@@ -260,7 +260,7 @@ def test_a_process_that_dies_before_it_reads_its_call_is_a_run_error(tasks):
         run_task(tasks(("sleep", {}))[0], on_start=kill)
 
 
-def test_ctrl_c_ends_all_processes(tasks):
+def test_ctrl_c_ends_all_processes(tasks, ctrl_c):
     awake = []
 
     def listener(event):
