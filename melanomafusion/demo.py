@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from .atomic import make_folder, write_json, write_text
+from .atomic import make_folder, write_json
 from .console import RunProgress
 from .data.folds import assign_folds, write_folds
 from .data.sources.siim_isic_2020 import load_siim_isic_2020
@@ -61,7 +61,8 @@ def run_demo(out: str | Path, *, console: Console | None = None, n_patients: int
     combined = ensemble.cross_val_predict(members)
     make_folder(out / "ensemble")
     combined.write_csv(out / "ensemble" / "oof.csv")
-    write_text(out / "ensemble" / "ensemble.json", ensemble.to_json())
+    runs_of = {name: str(out / "runs" / recipe) for name, recipe in MEMBERS.items()}
+    write_json(out / "ensemble" / "ensemble.json", {**json.loads(ensemble.to_json()), "runs": runs_of})
     scored = {**members, "mean of both": combined}
     save_figure(plot_roc(scored), out / "roc.png")
     ceiling = {"fused": best.both, "image only": best.image, "mean of both": best.both}

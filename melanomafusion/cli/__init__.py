@@ -1,12 +1,13 @@
 """The command line. Every heavy import is inside its command; wrong data end in one message and exit code 1."""
 
-from . import audit, baseline, data, explain, fetch, predict, prepare, scores, submit, training
+from . import audit, baseline, bundle, data, explain, fetch, predict, prepare, scores, submit, training
 from .app import app, main
 
 __all__ = [
     "app",
     "audit",
     "baseline",
+    "bundle",
     "data",
     "explain",
     "fetch",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from enum import StrEnum
@@ -165,6 +166,7 @@ def fold_numbers(text: str | None) -> list[int] | None:
 
 def main() -> None:
     """Entry point: errors that a user can put right end in one message and exit code 1."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's notes on drivers are no part of an answer
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("always", PredictionsWarning)

@@ -37,9 +37,9 @@ class BadImages(StrEnum):
 
 @app.command(epilog=NOT_A_MEDICAL_DEVICE)
 def export(
-    bundle: Annotated[Path, typer.Argument(help="Bundle, or run folder: each of its folds.")],
+    bundle: Annotated[Path, typer.Argument(help="Run folder, ensemble bundle, or bundle of one fold.")],
     out: Annotated[
-        Path | None, typer.Option(help="ONNX file of one bundle; model.onnx in each bundle without.")
+        Path | None, typer.Option(help="One ONNX file, with the mean of the folds; model.onnx in each bundle without.")
     ] = None,
 ) -> None:
     """Write models as ONNX files with their heat map, compared with Keras before they are kept."""
@@ -54,7 +54,7 @@ def export(
 
 @app.command(epilog=NOT_A_MEDICAL_DEVICE)
 def predict(
-    model: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle, run folder or ONNX file.")],
+    model: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Ensemble bundle, run folder, bundle or ONNX file.")],
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="JPEG or PNG files, or folders of them.")],
     out: Annotated[Path | None, typer.Option(help="CSV to write; printed without it.")] = None,
     sex: SexOption = None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,7 +23,6 @@ from .app import (
 from .members import read_metadata, read_named
 
 if TYPE_CHECKING:
-    from ..ensemble.ensemble import Ensemble
     from ..predictions import Predictions
 
 
@@ -79,10 +77,11 @@ def _from_runs(
 ) -> Predictions:
     from ..console import RunProgress
     from ..deploy.bundle import Bundle, find_bundles
+    from ..deploy.ensemble_bundle import runs_of
     from ..ensemble.stacking import with_metadata
     from ..training.cross_validation import predict_run
 
-    runs, ensemble = _runs_of(run)
+    runs, ensemble = runs_of(run)
     uses_images = any(Bundle.read(find_bundles(path)[0]).recipe.uses_images for path in runs.values())
     dataset = load(source, test, "test", images, missing, extra, not uses_images)
     scores: dict[str, Predictions] = {}
@@ -90,25 +89,3 @@ def _from_runs(
         with RunProgress(console, name) as progress:
             scores[name] = predict_run(path, dataset, on_event=progress)
     return ensemble.predict(with_metadata(scores, dataset)) if ensemble else next(iter(scores.values()))
-
-
-def _runs_of(path: Path) -> tuple[dict[str, Path], Ensemble | None]:
-    """The runs to predict with, and the ensemble that combines them (None for one run)."""
-    from ..ensemble.catalogue import read_ensemble
-
-    state = path / "ensemble.json"
-    if not state.is_file():
-        return {path.name: path}, None
-    ensemble = read_ensemble(state)
-    try:
-        content = json.loads(state.read_text(encoding="utf-8"))
-        runs = {str(name): Path(folder) for name, folder in content.get("runs", {}).items()}
-    except (ValueError, TypeError, AttributeError) as error:
-        raise PredictionsError(f"{state} was not written by the ensemble command: {error}") from None
-    without = [name for name in ensemble.members if name not in runs]
-    if without:
-        raise PredictionsError(
-            f"{state}: members {', '.join(without)} came from files without a run, so no images can be scored. Give "
-            "their test scores: --scores NAME=FILE."
-        )
-    return {name: runs[name] for name in ensemble.members}, ensemble

@@ -156,13 +156,29 @@ def add_onnx(bundle: Bundle, write: Callable[[Path], object], facts: dict[str, A
     """
     content = read_json(bundle.path / _CONTENT)
     with atomic_folder(bundle.path) as part:
-        for file in bundle.path.iterdir():
-            if file.name not in (ONNX, _CONTENT, SUMS):
-                _link_or_copy(file, part / file.name)
+        copy_linked(bundle.path, part, without=(ONNX, _CONTENT, SUMS))
         write(part / ONNX)
         _write_json(part / _CONTENT, {**content, "format": FORMAT, "onnx": facts})
         write_sums(part)
     return replace(bundle, onnx=facts)
+
+
+def copy_linked(folder: Path, place: Path, *, without: tuple[str, ...] = ()) -> None:
+    """Fill a folder with the files of another, by hard links where the file system has them.
+
+    Args:
+        folder: from here.
+        place: to here; it exists.
+        without: names at the top that are left out.
+    """
+    for path in folder.iterdir():
+        if path.name in without:
+            continue
+        if path.is_dir():
+            (place / path.name).mkdir()
+            copy_linked(path, place / path.name)
+        else:
+            _link_or_copy(path, place / path.name)
 
 
 def _link_or_copy(file: Path, place: Path) -> None:
@@ -177,7 +193,7 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
 
 
 def find_bundles(path: str | Path) -> list[Path]:
-    """The bundles of a run, by fold; or the bundle itself.
+    """The bundles of a run or of an ensemble bundle, by fold; or the bundle itself.
 
     Raises:
         BundleError: there is none.
@@ -185,6 +201,8 @@ def find_bundles(path: str | Path) -> list[Path]:
     path = Path(path)
     if (path / "bundle.json").is_file():
         return [path]
+    if (path / "ensemble_bundle.json").is_file():
+        return sorted(file.parent for file in path.glob(f"member-*/*/{_CONTENT}"))
     folds = [p for p in path.glob("fold-*/bundle") if p.parent.name.removeprefix("fold-").isdigit()]
     found = sorted(folds, key=lambda p: int(p.parent.name.removeprefix("fold-")))
     if not found:

@@ -123,6 +123,9 @@ class Keras:
     Args:
         model: trained.
         recipe: of the model.
+
+    Attributes:
+        weights: (H, h) that make a heat map of a signed map; of a model with an image branch.
     """
 
     def __init__(self, model: keras.Model, recipe: Recipe) -> None:
@@ -132,14 +135,14 @@ class Keras:
         self._recipe, self._model = recipe, model
         if recipe.uses_images:
             self._model = build_gradcam_model(model, class_index=class_index_of(recipe), signed=True)
-            self._weights = image_weights(model)
+            self.weights = image_weights(model)
         self._model.jit_compile = False  # XLA makes EfficientNet on a CPU several times slower
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> Arrays:
         """See `Engine`."""
         found = self._model.predict_on_batch({name: values.astype("float32") for name, values in inputs.items()})
         if self._recipe.uses_images:
-            maps = np.stack([heatmap_of(signed, self._weights) for signed in found[1]])
+            maps = np.stack([heatmap_of(signed, self.weights) for signed in found[1]])
             outputs = {"logit": found[0], "signed_map": found[1], "heatmap": maps}
         else:
             outputs = {"logit": found}

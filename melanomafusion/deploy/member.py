@@ -8,6 +8,7 @@ from pathlib import Path
 from ..errors import BundleError
 from .bundle import ONNX, Bundle, find_bundles
 from .engines import Engine, EngineName, Keras, OnnxRuntime, OpenVino, is_installed
+from .ensemble_bundle import CONTENT, EnsembleBundle
 from .onnx_header import OnnxHeader
 
 _Graph = type[OpenVino] | type[OnnxRuntime]
@@ -20,45 +21,53 @@ class Member:
     """A model that is ready to compute.
 
     Attributes:
-        name: "fold-0", or the name of its bundle or file.
+        name: "fold-0", "b4/fold-0" where there are several recipes, or the name of its bundle or file.
+        group: the member of an ensemble that it is a fold of; the same for all models of a run.
         header: recipe, encoder, image spec and the rest.
         engine: computes it.
         engine_name: "onnxruntime", "openvino" or "keras".
     """
 
     name: str
+    group: str
     header: OnnxHeader
     engine: Engine
     engine_name: str
 
 
-def open_members(path: Path, engine: EngineName, threads: int | None) -> list[Member]:
-    """The models of a bundle, a run or an ONNX file.
+def open_members(path: Path, engine: EngineName, threads: int | None) -> tuple[list[Member], EnsembleBundle | None]:
+    """The models of a bundle, a run, an ensemble bundle or an ONNX file, and what combines those of an ensemble bundle.
 
     Raises:
         BundleError: nothing usable lies there, or the engine is not installed.
     """
     if path.suffix.lower() == ".onnx":
-        return [_of_graph(path, path.stem, engine, threads)]
+        return [_of_graph(path, path.stem, path.stem, engine, threads)], None
+    if (path / CONTENT).is_file():
+        together = EnsembleBundle.read(path)
+        group_of = {folder: member for member, folders in together.members.items() for folder in folders}
+        named = {name: (folder, group_of[folder]) for name, folder in together.bundles.items()}
+    else:
+        together = None
+        named = {(p.parent.name if p != path else p.name): (p, path.name) for p in find_bundles(path)}
     members = []
-    for folder in find_bundles(path):
+    for name, (folder, group) in named.items():
         bundle = Bundle.read(folder)
-        name = folder.parent.name if folder != path else folder.name
         if engine == "keras" or (engine == "auto" and (bundle.onnx is None or not _installed())):
-            members.append(_of_bundle(bundle, name))
+            members.append(_of_bundle(bundle, name, group))
         elif bundle.onnx is None:
             raise BundleError(f"{folder} has no {ONNX}. Make it first: melanomafusion export {path}")
         else:
-            members.append(_of_graph(folder / ONNX, name, engine, threads))
-    return members
+            members.append(_of_graph(folder / ONNX, name, group, engine, threads))
+    return members, together
 
 
-def _of_bundle(bundle: Bundle, name: str) -> Member:
+def _of_bundle(bundle: Bundle, name: str, group: str) -> Member:
     model = bundle.build_model()
-    return Member(name, OnnxHeader.of(bundle, model), Keras(model, bundle.recipe), "keras")
+    return Member(name, group, OnnxHeader.of(bundle, model), Keras(model, bundle.recipe), "keras")
 
 
-def _of_graph(path: Path, name: str, engine: EngineName, threads: int | None) -> Member:
+def _of_graph(path: Path, name: str, group: str, engine: EngineName, threads: int | None) -> Member:
     if not path.is_file():
         raise BundleError(f"{path}: there is no such file.")
     if engine == "keras":
@@ -70,7 +79,7 @@ def _of_graph(path: Path, name: str, engine: EngineName, threads: int | None) ->
             f'pip install "melanomafusion[{_EXTRAS[wanted[0] if wanted else "onnxruntime"]}]"'
         )
     opened = _GRAPH_ENGINES[wanted[0]](str(path), threads=threads)
-    return Member(name, OnnxHeader.read(opened.properties, str(path)), opened, wanted[0])
+    return Member(name, group, OnnxHeader.read(opened.properties, str(path)), opened, wanted[0])
 
 
 def _installed() -> list[EngineName]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..data.metadata import MetadataEncoder
 from ..errors import BundleError, MelanomaFusionError
+from ..evaluation.calibration import Calibrator
 from ..images.spec import ImageSpec
 from ..notice import NOT_A_MEDICAL_DEVICE
 from ..recipes.recipe import Recipe
@@ -37,8 +38,10 @@ class OnnxHeader:
         spec: None for a metadata-only model.
         trained_on: ranges of the training records; None where not known.
         centres: pixel of the image where each row of the feature map lies; None without an image branch.
-        threshold: of the score, chosen on the inner validation split; None where the recipe has no rule.
-        weights_sha256: digest of the weights file it was made of, so that a file can be traced to its bundle.
+        threshold: of the score; None where none was chosen.
+        calibrator: from the score to a probability; None where the model was not calibrated.
+        calibrated_on: what it was fitted on, in words.
+        weights_sha256: digest of each weights file it was made of, so that a file can be traced to its bundles.
         version: of melanomafusion that wrote it.
     """
 
@@ -48,7 +51,9 @@ class OnnxHeader:
     trained_on: TrainedOn | None
     centres: list[float] | None
     threshold: float | None
-    weights_sha256: str
+    calibrator: Calibrator | None
+    calibrated_on: str | None
+    weights_sha256: tuple[str, ...]
     version: str
 
     @classmethod
@@ -66,7 +71,9 @@ class OnnxHeader:
             bundle.trained_on,
             [float(x) for x in cell_centres(feature_map_of(model))] if has_images else None,
             bundle.threshold,
-            sha256(bundle.path / WEIGHTS),
+            None,
+            None,
+            (sha256(bundle.path / WEIGHTS),),
             version("melanomafusion"),
         )
 
@@ -83,6 +90,8 @@ class OnnxHeader:
             "trained_on": _text(self.trained_on),
             "centres": self.centres,
             "threshold": self.threshold,
+            "calibration": _text(self.calibrator),
+            "calibrated_on": self.calibrated_on,
         }
         entry = graph.metadata_props.add()
         entry.key, entry.value = _KEY, json.dumps(content, ensure_ascii=False)
@@ -113,7 +122,9 @@ class OnnxHeader:
                 _from(TrainedOn, content["trained_on"]),
                 None if centres is None else [float(x) for x in centres],
                 None if threshold is None else float(threshold),
-                str(content["weights_sha256"]),
+                _from(Calibrator, content["calibration"]),
+                None if content["calibrated_on"] is None else str(content["calibrated_on"]),
+                tuple(map(str, content["weights_sha256"])),
                 str(content["version"]),
             )
         except BundleError:

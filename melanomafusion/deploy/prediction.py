@@ -18,7 +18,10 @@ class Prediction:
 
     Attributes:
         name: of the image.
-        score: in [0, 1], mean over members and views; NaN where the image could not be read. Not a probability.
+        score: in [0, 1]; mean over views and folds, members combined as the ensemble says. NaN where the image could
+            not be read. Not a probability.
+        probability: of the positive class, calibrated out of fold; None where the models were not calibrated.
+        calibrated_on: what it was fitted on, in words; it holds where positives are as frequent as there.
         classes: class → score of a multi-class model, summing to 1; empty for a binary one.
         members: member → its score.
         threshold: operating threshold of the score; None where none was chosen.
@@ -30,6 +33,8 @@ class Prediction:
 
     name: str
     score: float
+    probability: float | None = None
+    calibrated_on: str | None = None
     classes: dict[str, float] = field(default_factory=dict)
     members: dict[str, float] = field(default_factory=dict)
     threshold: float | None = None
@@ -54,6 +59,8 @@ class Prediction:
             "notice": NOT_A_MEDICAL_DEVICE,
             "image": self.name,
             "score": None if np.isnan(self.score) else self.score,
+            "probability": self.probability,
+            "calibrated_on": self.calibrated_on,
             "threshold": self.threshold,
             "above_threshold": self.above_threshold,
             "classes": self.classes,
@@ -65,11 +72,14 @@ class Prediction:
 
 
 def to_table(predictions: Iterable[Prediction]) -> pd.DataFrame:
-    """A row for each: image_name, score, score_<class>, member_<name>, warnings, problem."""
+    """A row for each: image_name, score, probability, score_<class>, member_<name>, warnings, problem."""
+    predictions = list(predictions)
+    calibrated = any(p.probability is not None for p in predictions)
     rows = [
         {
             "image_name": p.name,
             "score": p.score,
+            **({"probability": p.probability} if calibrated else {}),
             **{f"score_{label}": value for label, value in p.classes.items()},
             **({f"member_{name}": value for name, value in p.members.items()} if len(p.members) > 1 else {}),
             "warnings": " ".join(p.warnings),

@@ -15,12 +15,11 @@ import pandas as pd
 
 from ..data.fields import FIELDS, read_fields
 from ..errors import BundleError, ImageError, MetadataError
-from ..explain.interpolation import heatmap_of, interpolation
-from ..images.augment import VIEWS, dihedral_view
 from ..images.spec import ImageSpec
+from .combining import Scores, combined, heat_maps, outputs_of
 from .decoding import Decoded, Image, decoded_ahead
 from .engines import ENGINES, EngineName
-from .member import Member, open_members
+from .member import open_members
 from .prediction import Prediction
 
 _AT_ONCE = 8  # records computed together
@@ -30,7 +29,7 @@ class Predictor:
     """Trained models, ready to score images.
 
     Args:
-        path: bundle, run folder (the mean of its folds) or ONNX file of `export_onnx`.
+        path: ensemble bundle, run folder (the mean of its folds), bundle, or ONNX file of `export_onnx`.
         engine: "onnxruntime", "openvino" or "keras"; "auto" takes an exported ONNX file where it and its engine are
             there (OpenVINO before onnxruntime), otherwise Keras.
         threads: of one call; all cores without it.
@@ -38,6 +37,10 @@ class Predictor:
     Attributes:
         engine: the one that computes.
         fields: columns of metadata that the models look at.
+        ensemble: what combines the members of an ensemble bundle; None where a plain mean does.
+        metrics: what an ensemble bundle knows of its worth; empty of the others.
+        threshold: operating threshold of the score; None where none was chosen.
+        calibrated_on: what probabilities were fitted on, in words; None where there are none.
 
     Raises:
         BundleError: nothing usable lies there, or the engine is not installed.
@@ -46,11 +49,20 @@ class Predictor:
     def __init__(self, path: str | Path, *, engine: EngineName = "auto", threads: int | None = None) -> None:
         if engine not in ENGINES:
             raise BundleError(f"engine is one of {', '.join(ENGINES)}. Received: engine={engine!r}")
-        self.members = open_members(Path(path), engine, threads)
-        self.name = Path(path).name
+        self.members, together = open_members(Path(path), engine, threads)
+        self.name = together.name if together else Path(path).resolve().name
+        self.ensemble = together.ensemble if together else None
+        self.metrics = together.metrics if together else {}
         self.engine = " and ".join(sorted({member.engine_name for member in self.members}))
-        self.recipe = self.members[0].header.recipe
-        encoders = [member.header.encoder for member in self.members if member.header.encoder]
+        headers = [member.header for member in self.members]
+        self._lead = next((header for header in headers if header.spec is not None), headers[0])
+        self.recipe = self._lead.recipe
+        # Of a run that was not bundled, each fold has a threshold of its own, and none is that of their mean.
+        source = together or (headers[0] if len(headers) == 1 else None)
+        self.threshold = source.threshold if source else None
+        self.calibrated_on = source.calibrated_on if source else None
+        self._calibrator = source.calibrator if source else None
+        encoders = [header.encoder for header in headers if header.encoder]
         self.fields = tuple(dict.fromkeys(column for encoder in encoders for column in encoder.columns))
 
     @property
@@ -140,68 +152,50 @@ class Predictor:
         for member, vectors in zip(self.members, encoded, strict=True):
             spec = member.header.spec
             batch = None if spec is None else np.stack([one.pixels[spec] for one in decoded])
-            found.append(_member_scores(member, batch, None if vectors is None else vectors[rows]))
+            found.append(outputs_of(member, batch, None if vectors is None else vectors[rows]))
+        records = table.iloc[rows]
+        scores = combined(self.members, found, self.ensemble, self._calibrator, records)
+        maps = heat_maps(self.members, found) if heatmap else None
         return [
-            self._prediction(place, name_of(images[row], row), found, decoded[place], dict(table.iloc[row]), heatmap)
+            self._prediction(name_of(images[row], row), scores, place, decoded[place], dict(records.iloc[place]), maps)
             for place, row in enumerate(rows)
         ]
 
     def _prediction(
         self,
-        place: int,
         name: str,
-        found: list[dict[str, np.ndarray]],
+        scores: Scores,
+        place: int,
         decoded: Decoded,
         fields: Mapping[str, Any],
-        heatmap: bool,
+        maps: np.ndarray | None,
     ) -> Prediction:
-        header = self.members[0].header
-        scores = {m.name: float(f["score"][place]) for m, f in zip(self.members, found, strict=True)}
-        classes = {}
-        if self.recipe.classes:
-            mean = np.mean([f["class_scores"][place] for f in found], axis=0)
-            classes = {label: float(value) for label, value in zip(self.recipe.classes, mean, strict=True)}
-        shown = None
-        if heatmap and header.spec is not None and header.centres is not None:
-            signed = np.mean([f["signed_map"][place] for f in found], axis=0)
-            shown = heatmap_of(signed, interpolation(np.asarray(header.centres), header.spec.size))
         used = tuple(column for column in self.fields if column in FIELDS)
-        image = decoded.pixels[header.spec] if header.spec is not None else None
-        doubts = header.trained_on.doubts(image, fields, used) if header.trained_on else []
-        if header.spec is not None and decoded.size and min(decoded.size) < header.spec.size:
-            width, height = decoded.size
-            size = header.spec.size
-            doubts.append(f"The image has {width} × {height} pixels, fewer than the {size} × {size} the model sees.")
-        threshold = header.threshold if len(self.members) == 1 else None
+        classes = scores.classes[place].tolist() if scores.classes is not None else []
         return Prediction(
             name=name,
-            score=float(np.mean(list(scores.values()))),
-            classes=classes,
-            members=scores,
-            threshold=threshold,
+            score=float(scores.score[place]),
+            probability=None if scores.probability is None else float(scores.probability[place]),
+            calibrated_on=self.calibrated_on,
+            classes=dict(zip(self.recipe.classes, classes, strict=True)) if classes else {},
+            members={model: float(values[place]) for model, values in scores.members.items()},
+            threshold=self.threshold,
             fields={column: _plain(fields[column]) for column in used},
-            heatmap=shown,
-            warnings=doubts,
+            heatmap=None if maps is None else maps[place],
+            warnings=self._doubts(decoded, fields, used),
         )
 
-
-def _member_scores(member: Member, images: np.ndarray | None, metadata: np.ndarray | None) -> dict[str, np.ndarray]:
-    """Scores averaged over the recipe's views, and the map of the image as it lies."""
-    views = VIEWS if member.header.recipe.tta == VIEWS and images is not None else 1
-    given = {} if metadata is None else {"metadata": metadata}
-    total: dict[str, np.ndarray] = {}
-    for view in range(views):
-        if images is not None:
-            given["image"] = np.stack([dihedral_view(image, view) for image in images])
-        found = member.engine.run(given)
-        if not view:
-            total = {name: value.astype("float64") for name, value in found.items()}
-        else:
-            for name in total.keys() & {"score", "class_scores"}:
-                total[name] = total[name] + found[name]
-    for name in total.keys() & {"score", "class_scores"}:
-        total[name] = total[name] / views
-    return total
+    def _doubts(self, decoded: Decoded, fields: Mapping[str, Any], used: tuple[str, ...]) -> list[str]:
+        """How an input differs from what the models were trained on, or is too small for them."""
+        spec, known = self._lead.spec, self._lead.trained_on
+        image = decoded.pixels[spec] if spec is not None else None
+        doubts = known.doubts(image, fields, used) if known else []
+        if spec is not None and decoded.size and min(decoded.size) < spec.size:
+            width, height = decoded.size
+            doubts.append(
+                f"The image has {width} × {height} pixels, fewer than the {spec.size} × {spec.size} the model sees."
+            )
+        return doubts
 
 
 def _plain(value: Any) -> str | float | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
-from scipy.special import expit, softmax
+from scipy.special import expit, log_expit, log_softmax, logsumexp, softmax
 
 from ..recipes.recipe import Recipe
 
@@ -19,3 +21,11 @@ def scores_of(values: np.ndarray, recipe: Recipe) -> np.ndarray:
     if not recipe.classes:
         return values[:, 0]
     return np.asarray(values[:, [recipe.classes.index(name) for name in recipe.positive_classes]].sum(axis=1))
+
+
+def logits_of_mean(logits: Sequence[np.ndarray]) -> np.ndarray:
+    """Logits of the mean of several models' probabilities: (n, 1) or (n, k) each → the same shape, float64."""
+    values = np.asarray(logits, dtype="float64")
+    if values.shape[2] == 1:
+        return np.asarray(logsumexp(log_expit(values), axis=0) - logsumexp(log_expit(-values), axis=0))
+    return np.asarray(logsumexp(log_softmax(values, axis=2), axis=0) - np.log(len(values)))

@@ -15,14 +15,20 @@ _LONGEST_TEXT = 16 * 1024 * 1024  # bytes; a bundle's JSON files are a few kilob
 
 
 def write_sums(folder: Path) -> None:
-    """List every file of a folder, as `sha256sum` does; `sha256sum -c SHA256SUMS` checks it."""
-    names = sorted(file.name for file in folder.iterdir() if file.name != SUMS)
+    """List every file of a folder, and the lists of bundles in it; `sha256sum -c SHA256SUMS` checks them."""
+    files = [file.name for file in folder.iterdir() if file.is_file() and file.name != SUMS]
+    names = sorted([*files, *(file.relative_to(folder).as_posix() for file in folder.glob(f"*/*/{SUMS}"))])
     lines = [f"{sha256(folder / name)}  {name}\n" for name in names]
     (folder / SUMS).write_text("".join(lines), encoding="utf-8")
 
 
-def check_sums(folder: Path, needed: Collection[str]) -> dict[str, str]:
+def check_sums(folder: Path, needed: Collection[str], *, folders: bool = False) -> dict[str, str]:
     """Check that a folder holds what its SHA256SUMS lists, and nothing else.
+
+    Args:
+        folder: bundle.
+        needed: files that must be there.
+        folders: whether bundles may lie in it as <member>/<fold>; each is listed by its own SHA256SUMS.
 
     Returns:
         Digest of each file, by name.
@@ -35,23 +41,36 @@ def check_sums(folder: Path, needed: Collection[str]) -> dict[str, str]:
     listed = {}
     for line in read_text(folder / SUMS).splitlines():
         digest, _, name = line.partition("  ")
-        if not name or Path(name).name != name:
+        if not (_is_plain(name) or (folders and _is_list_of_a_bundle(name))):
             raise BundleError(f"{folder / SUMS}: line {line!r} does not name a file of the bundle.")
         listed[name] = digest
     if not set(needed) <= set(listed):
         raise BundleError(f"{folder / SUMS} does not list {', '.join(sorted(set(needed) - set(listed)))}.")
-    unlisted = {file.name for file in folder.iterdir()} - set(listed) - {SUMS}
+    known = {place.as_posix() for name in listed for place in (Path(name), *Path(name).parents)} | {SUMS}
+    there = [*folder.iterdir(), *(folder.glob("*/*") if folders else [])]
+    unlisted = {file.relative_to(folder).as_posix() for file in there} - known
     if unlisted:
         raise BundleError(f"{folder}: {', '.join(sorted(unlisted))} is not listed in {SUMS}.")
     for name, digest in listed.items():
         file = folder / name
-        if file.is_symlink():
+        if any(
+            place.is_symlink() for place in (file, *file.parents) if place.is_relative_to(folder) and place != folder
+        ):
             raise BundleError(f"{folder}: file {name} is a symbolic link. Put the file itself there.")
         if not file.is_file():
             raise BundleError(f"{folder}: file {name} is missing.")
         if sha256(file) != digest:
             raise BundleError(f"{folder}: file {name} was altered (its SHA-256 is not the one in {SUMS}).")
     return listed
+
+
+def _is_plain(name: str) -> bool:
+    return bool(name) and name != ".." and Path(name).name == name
+
+
+def _is_list_of_a_bundle(name: str) -> bool:
+    parts = name.split("/")
+    return len(parts) == 3 and parts[2] == SUMS and all(_is_plain(part) for part in parts)
 
 
 def read_json(path: Path) -> dict[str, Any]:

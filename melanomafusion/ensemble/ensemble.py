@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
+import pandas as pd
 
 from ..errors import MelanomaFusionError, PredictionsError
 from ..predictions import Predictions, align
@@ -61,17 +63,43 @@ class Ensemble(ABC):
         Raises:
             PredictionsError: not fitted, other members than fitted, or members that do not fit together.
         """
+        self._check_members(members)
+        aligned = align(members, missing=self.missing)
+        return combined(aligned, self._combine_new(as_inputs(aligned)), type(self).__name__)
+
+    def combine(self, scores: Mapping[str, np.ndarray], table: pd.DataFrame | None = None) -> np.ndarray:
+        """Combine scores of new records that stand in arrays: what `predict` gives, without its join.
+
+        Args:
+            scores: name → (n,) scores, the mean over the member's folds.
+            table: (n rows) metadata of the records, where the ensemble looks at them.
+
+        Returns:
+            (n,) scores.
+
+        Raises:
+            PredictionsError: not fitted, or other members than fitted.
+        """
+        self._check_members(scores)
+        names = tuple(sorted(scores))
+        stacked = np.stack([np.asarray(scores[name], dtype="float64") for name in names])
+        count = stacked.shape[1]
+        known = pd.DataFrame(index=range(count)) if table is None else table
+        return self._combine_new(Inputs(names, stacked, None, known, np.arange(count)))
+
+    def _check_members(self, names: Collection[str]) -> None:
         if not self.members and (self.needs_fit or self.scale != "score"):
             name = type(self).__name__
             raise PredictionsError(f"This {name} is not fitted. Call fit({{name: oof predictions}}) first.")
-        if self.members and set(members) != set(self.members):
-            raise PredictionsError(f"Fitted on members {self.members}. Received: {list(members)}")
-        aligned = align(members, missing=self.missing)
-        ranked = {
-            name: m.replace_scores(rank_among(self.quantiles[name], m.scores)) if self.scale != "score" else m
-            for name, m in aligned.items()
-        }
-        return combined(aligned, self._combine(as_inputs(ranked)), type(self).__name__)
+        if self.members and set(names) != set(self.members):
+            raise PredictionsError(f"Fitted on members {self.members}. Received: {list(names)}")
+
+    def _combine_new(self, inputs: Inputs) -> np.ndarray:
+        """New records: on a rank scale, a score becomes its rank among the member's out-of-fold scores."""
+        if self.scale != "score":
+            ranks = [rank_among(self.quantiles[n], row) for n, row in zip(inputs.names, inputs.scores, strict=True)]
+            inputs = dataclasses.replace(inputs, scores=np.stack(ranks))
+        return self._combine(inputs)
 
     def cross_val_predict(self, members: Members) -> Predictions:
         """Out-of-fold scores of the ensemble.

@@ -154,6 +154,24 @@ class Calibrator:
             return np.asarray(expit(logit(scores) + shift))
         return np.asarray(np.interp(scores, state["scores"], state["probabilities"]))
 
+    @property
+    def line(self) -> tuple[float, float] | None:
+        """(intercept, slope) on the logit of the score; None of "isotonic", which is no line there."""
+        state = self._state
+        if self.method == "platt":
+            return state["intercept"], state["slope"]
+        if self.method == "temperature":
+            return 0.0, 1.0 / state["temperature"]
+        if self.method == "prior":
+            assert self.trained_prevalence is not None
+            return float(logit(state["prevalence"]) - logit(self.trained_prevalence)), 1.0
+        return None
+
+    @property
+    def steps(self) -> tuple[np.ndarray, np.ndarray]:
+        """Of "isotonic": scores, rising, and the probability at each; straight between them, level outside."""
+        return np.asarray(self._state["scores"]), np.asarray(self._state["probabilities"])
+
     def to_json(self) -> str:
         """State as JSON text (format 1).
 
