@@ -18,7 +18,7 @@ FLOORS = [
     {"ensemble", "auditing", "explain", "baselines"},
     {"deploy"},
     {"console"},
-    {"training"},
+    {"training", "serve"},
     {"demo"},
     {"cli"},
 ]

@@ -121,7 +121,7 @@ def _data(bundle: Bundle, about: Mapping[str, Any]) -> str:
         sources = ", ".join(map(_plain, about.get("sources", []))) or "not named"
         lines.append(
             f"- {about['records']:,} records of {about['clusters']:,} {about['cluster']}s, {about['positives']:,} "
-            f"positive ({about['prevalence']:.2%}); sources: {sources}"
+            f"positive ({100 * about['prevalence']:.2f} %); sources: {sources}"
         )
         lines.append(f"- folds: {about['folds']}, grouped by {about.get('grouped_by') or 'not said'}")
     known = bundle.trained_on
@@ -152,7 +152,7 @@ def _worth(metrics: Mapping[str, Any]) -> str:
 def _calibration(metrics: Mapping[str, Any]) -> str:
     method = metrics.get("calibrated_by")
     said = (
-        f"Probabilities come from the score by {_plain(method)} scaling, fitted on all out-of-fold scores; the figures "
+        f"Probabilities come from the score ({_plain(method)}), fitted on all out-of-fold scores; the figures "
         "are cross-fitted."
         if method
         else "Not calibrated: the score is not a probability."

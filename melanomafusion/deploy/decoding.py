@@ -38,6 +38,9 @@ def decoded_ahead(
         batch_size: images.
     """
     load = partial(_decoded, specs)
+    if len(images) == 1:  # no thread is worth its start
+        yield [0], [load(images[0])]
+        return
     waiting: deque[tuple[list[int], list[Future[Decoded | ImageError]]]] = deque()
     with ThreadPoolExecutor() as pool:
         try:

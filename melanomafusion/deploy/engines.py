@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -39,17 +40,18 @@ class Engine(Protocol):
 
 
 class OnnxRuntime:
-    """An ONNX file by onnxruntime.
+    """An ONNX file by onnxruntime; may be called from several threads.
 
     Args:
         graph: the file's path, or its bytes.
         threads: of one call; all cores without it.
+        at_once: calls that may be computed at the same time; of no effect here.
 
     Raises:
         BundleError: onnxruntime cannot read it.
     """
 
-    def __init__(self, graph: str | bytes, *, threads: int | None = None) -> None:
+    def __init__(self, graph: str | bytes, *, threads: int | None = None, at_once: int = 1) -> None:
         import onnxruntime
 
         self._name = _name(graph)
@@ -81,26 +83,32 @@ class OnnxRuntime:
 
 
 class OpenVino:
-    """An ONNX file by OpenVINO, in float32.
+    """An ONNX file by OpenVINO, in float32; may be called from several threads.
 
     Args:
         graph: the file's path, or its bytes.
         threads: of one call; all cores without it.
+        at_once: calls that may be computed at the same time.
+
+    Raises:
+        BundleError: OpenVINO cannot read it.
     """
 
-    def __init__(self, graph: str | bytes, *, threads: int | None = None) -> None:
+    def __init__(self, graph: str | bytes, *, threads: int | None = None, at_once: int = 1) -> None:
         import openvino
 
+        self._name = _name(graph)
         # float32 by name: where the processor has bfloat16, OpenVINO would choose it.
         options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
         if threads:
-            options["INFERENCE_NUM_THREADS"] = threads
+            options |= {"INFERENCE_NUM_THREADS": threads * at_once, "NUM_STREAMS": at_once}
         try:
             core = openvino.Core()
             self._compiled = core.compile_model(core.read_model(graph), "CPU", options)
         except RuntimeError as error:
             raise _unreadable(graph, "OpenVINO", error) from None
         self._graph = graph
+        self._of_thread = threading.local()  # a request computes one call at a time
 
     @property
     def properties(self) -> dict[str, str]:
@@ -112,8 +120,18 @@ class OpenVino:
         return {entry.key: entry.value for entry in model.metadata_props}
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> Arrays:
-        """See `Engine`."""
-        found = self._compiled(dict(inputs))
+        """See `Engine`.
+
+        Raises:
+            BundleError: OpenVINO cannot compute the graph.
+        """
+        request = getattr(self._of_thread, "request", None)
+        if request is None:
+            request = self._of_thread.request = self._compiled.create_infer_request()
+        try:
+            found = request.infer(dict(inputs))
+        except RuntimeError as error:
+            raise BundleError(f"{self._name}: OpenVINO cannot compute it ({_in_short(error)}).") from None
         return {output.get_any_name(): np.asarray(found[output]) for output in self._compiled.outputs}
 
 

@@ -37,6 +37,12 @@ from .sums import SUMS, check_sums, read_json, read_text, write_sums
 FORMAT = 1
 CONTENT = "ensemble_bundle.json"
 CARD = "README.md"
+CALIBRATION_WORDS = {
+    "platt": "Platt scaling",
+    "temperature": "temperature scaling",
+    "isotonic": "isotonic regression",
+    "prior": "correction of the prior",
+}
 _ENSEMBLE, _CALIBRATION, _METRICS = "ensemble.json", "calibration.json", "metrics.json"
 
 
@@ -83,8 +89,8 @@ class EnsembleBundle:
             return None
         about = self.metrics.get("about") or {}
         return (
-            f"{self.calibrator.method} scaling on the out-of-fold scores of {about.get('records', 0):,} records, "
-            f"{about.get('prevalence', 0.0):.1%} of them positive"
+            f"{CALIBRATION_WORDS[self.calibrator.method]} on the out-of-fold scores of {about.get('records', 0):,} "
+            f"records, {100 * about.get('prevalence', 0.0):.1f} % of them positive"
         )
 
     @classmethod
@@ -128,7 +134,8 @@ def write_ensemble_bundle(
     Args:
         source: run folder with `oof.csv`, or the folder that the `ensemble` command wrote, of runs.
         out: folder to write; an older one is replaced.
-        calibration: of `Calibrator`; None for none.
+        calibration: of `Calibrator`; None for none. Where cross-fitted probabilities say less than the share of
+            positives does, none is kept, and a note says so.
         rule, at: of `operating_threshold`.
 
     Raises:
@@ -145,10 +152,13 @@ def write_ensemble_bundle(
     dataset = next(iter(runs.values())) / "dataset.parquet"
     evaluation = evaluate(oof, data=Dataset.read_parquet(dataset) if dataset.is_file() else None)
     threshold = operating_threshold(oof, rule, at)
-    calibrator = Calibrator(calibration).fit(oof) if calibration else None
-    metrics = {**evaluation.to_dict(), "threshold": threshold.to_dict(), "calibrated_by": calibration}
+    metrics = {**evaluation.to_dict(), "threshold": threshold.to_dict()}
+    calibrator = None
     if calibration:
-        metrics["notes"] += _doubt(Calibrator(calibration), oof)
+        doubt = _doubt(Calibrator(calibration), oof)
+        metrics["notes"] += doubt
+        calibrator = None if doubt else Calibrator(calibration).fit(oof)
+    metrics["calibrated_by"] = calibration if calibrator else None
     folders = {name: find_bundles(path) for name, path in runs.items()}
     name = source.resolve().name
     content = {
@@ -215,14 +225,14 @@ def _oof(source: Path) -> Predictions:
 def _doubt(calibrator: Calibrator, oof: Predictions) -> list[str]:
     """Where probabilities, cross-fitted, say less than the share of positives does."""
     if oof.frame["fold"].nunique() < 2:
-        return ["Calibrated on a single fold, so nothing is known of how well."]
+        return ["Not calibrated: with a single fold nothing would be known of the probabilities."]
     found = log_loss(oof.targets, calibrator.cross_val_predict(oof).scores)
     constant = log_loss(oof.targets, np.full(len(oof), oof.targets.mean()))
     if found < constant:
         return []
     return [
-        f"Do not use the probabilities: cross-fitted, their log loss is {found:.3f}; always saying "
-        f"{oof.targets.mean():.1%} has {constant:.3f}. The folds' scores differ in scale, or say nothing."
+        f"Not calibrated: cross-fitted, the probabilities' log loss would be {found:.3f}, and that of always saying "
+        f"{100 * oof.targets.mean():.1f} % is {constant:.3f}. The folds' scores differ in scale, or say nothing."
     ]
 
 

@@ -35,14 +35,16 @@ class Member:
     engine_name: str
 
 
-def open_members(path: Path, engine: EngineName, threads: int | None) -> tuple[list[Member], EnsembleBundle | None]:
+def open_members(
+    path: Path, engine: EngineName, threads: int | None, at_once: int = 1
+) -> tuple[list[Member], EnsembleBundle | None]:
     """The models of a bundle, a run, an ensemble bundle or an ONNX file, and what combines those of an ensemble bundle.
 
     Raises:
         BundleError: nothing usable lies there, or the engine is not installed.
     """
     if path.suffix.lower() == ".onnx":
-        return [_of_graph(path, path.stem, path.stem, engine, threads)], None
+        return [_of_graph(path, path.stem, path.stem, engine, threads, at_once)], None
     if (path / CONTENT).is_file():
         together = EnsembleBundle.read(path)
         group_of = {folder: member for member, folders in together.members.items() for folder in folders}
@@ -58,7 +60,7 @@ def open_members(path: Path, engine: EngineName, threads: int | None) -> tuple[l
         elif bundle.onnx is None:
             raise BundleError(f"{folder} has no {ONNX}. Make it first: melanomafusion export {path}")
         else:
-            members.append(_of_graph(folder / ONNX, name, group, engine, threads))
+            members.append(_of_graph(folder / ONNX, name, group, engine, threads, at_once))
     return members, together
 
 
@@ -67,7 +69,7 @@ def _of_bundle(bundle: Bundle, name: str, group: str) -> Member:
     return Member(name, group, OnnxHeader.of(bundle, model), Keras(model, bundle.recipe), "keras")
 
 
-def _of_graph(path: Path, name: str, group: str, engine: EngineName, threads: int | None) -> Member:
+def _of_graph(path: Path, name: str, group: str, engine: EngineName, threads: int | None, at_once: int) -> Member:
     if not path.is_file():
         raise BundleError(f"{path}: there is no such file.")
     if engine == "keras":
@@ -78,7 +80,7 @@ def _of_graph(path: Path, name: str, group: str, engine: EngineName, threads: in
             f"{path}: {wanted[0] if wanted else 'onnxruntime'} is not installed. "
             f'pip install "melanomafusion[{_EXTRAS[wanted[0] if wanted else "onnxruntime"]}]"'
         )
-    opened = _GRAPH_ENGINES[wanted[0]](str(path), threads=threads)
+    opened = _GRAPH_ENGINES[wanted[0]](str(path), threads=threads, at_once=at_once)
     return Member(name, group, OnnxHeader.read(opened.properties, str(path)), opened, wanted[0])
 
 

@@ -33,6 +33,7 @@ class Predictor:
         engine: "onnxruntime", "openvino" or "keras"; "auto" takes an exported ONNX file where it and its engine are
             there (OpenVINO before onnxruntime), otherwise Keras.
         threads: of one call; all cores without it.
+        at_once: calls from several threads that may be computed at the same time (a server's).
 
     Attributes:
         engine: the one that computes.
@@ -46,10 +47,12 @@ class Predictor:
         BundleError: nothing usable lies there, or the engine is not installed.
     """
 
-    def __init__(self, path: str | Path, *, engine: EngineName = "auto", threads: int | None = None) -> None:
+    def __init__(
+        self, path: str | Path, *, engine: EngineName = "auto", threads: int | None = None, at_once: int = 1
+    ) -> None:
         if engine not in ENGINES:
             raise BundleError(f"engine is one of {', '.join(ENGINES)}. Received: engine={engine!r}")
-        self.members, together = open_members(Path(path), engine, threads)
+        self.members, together = open_members(Path(path), engine, threads, at_once)
         self.name = together.name if together else Path(path).resolve().name
         self.ensemble = together.ensemble if together else None
         self.metrics = together.metrics if together else {}
@@ -89,7 +92,10 @@ class Predictor:
                 f"{', '.join(self.fields) or 'the image alone'}."
             )
         table = pd.DataFrame([read_fields(fields)])
-        return next(self.iter_predictions([image], table, heatmap=heatmap))
+        found = next(self.iter_predictions([image], table, heatmap=heatmap, on_bad_image="skip"))
+        if found.problem:
+            raise ImageError(found.problem)
+        return found
 
     def iter_predictions(
         self,

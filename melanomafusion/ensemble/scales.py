@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-from scipy.stats import rankdata
 
 from ..errors import PredictionsError
 from ..predictions import Predictions
@@ -73,4 +72,6 @@ def rank_among(quantiles: list[float], scores: np.ndarray) -> np.ndarray:
 
 
 def _ranks(scores: np.ndarray) -> np.ndarray:
+    from scipy.stats import rankdata  # half a second to import, which serving need not wait for
+
     return np.asarray((rankdata(scores) - 0.5) / len(scores))

@@ -202,7 +202,7 @@ def test_words_in_a_card_are_not_markup(of_run, tmp_path):
     assert line == "# Model card: \\<script\\>alert(1)\\</script\\> \\| \\[x\\](http://x) \\`y\\` \\# z"
 
 
-def test_probabilities_that_say_nothing_are_called_so(trained, tmp_path):
+def test_probabilities_that_say_nothing_are_not_given(trained, tmp_path):
     run = shutil.copytree(trained / "metadata", tmp_path / "run")
     table = pd.read_csv(run / "oof.csv")
     # Every fold on a scale of its own: cross-fitted, each fold's probabilities are wrong.
@@ -212,7 +212,9 @@ def test_probabilities_that_say_nothing_are_called_so(trained, tmp_path):
     table.loc[rng.random(len(table)) < 0.2, "score"] = 0.5
     table.to_csv(run / "oof.csv", index=False)
     bundle = write_ensemble_bundle(run, tmp_path / "out")
-    assert any("Do not use the probabilities" in note for note in bundle.metrics["notes"])
+    assert any(note.startswith("Not calibrated: cross-fitted") for note in bundle.metrics["notes"])
+    assert bundle.calibrator is None
+    assert Predictor(tmp_path / "out").predict().probability is None
 
 
 def spoil(folder, how):

@@ -1,0 +1,93 @@
+"""What is said of one upload: the prediction, and its pictures made anew from pixels."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import cv2
+import numpy as np
+
+from ..deploy.prediction import Prediction
+from ..deploy.predictor import Predictor
+from ..errors import ImageError
+from .uploads import UploadError, check_upload, in_words
+
+_SHOWN = 512  # pixels; the picture is shown larger than small models see it
+_STRONGEST = 0.75  # of the heat map over the picture
+_QUALITY = 90
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Of one upload.
+
+    Attributes:
+        prediction: of the image and its metadata.
+        made: when, UTC.
+        picture: the image as the model sees it, JPEG; None without an image or where no pictures were asked for.
+        overlay: heat map in colours, transparent where there is no evidence, PNG; None as `picture`.
+    """
+
+    prediction: Prediction
+    made: datetime
+    picture: bytes | None = None
+    overlay: bytes | None = None
+
+
+def answer(predictor: Predictor, content: bytes | None, fields: Mapping[str, str | None], *, pictures: bool) -> Answer:
+    """Score an upload.
+
+    Args:
+        predictor: of the bundle that is served.
+        content: of the image file; None where none was sent.
+        fields: column → text; None or "" where not known.
+        pictures: make picture and overlay.
+
+    Raises:
+        UploadError: the image cannot be used, is missing, or is not looked at.
+        MetadataError: a field that cannot be meant.
+    """
+    if predictor.specs:
+        if content is None:
+            raise UploadError(422, "There is no image. Choose a JPEG or PNG file.")
+        check_upload(content)
+    elif content is not None:
+        raise UploadError(422, "This model looks at no image. Send the metadata alone.")
+    given = {name: value for name, value in fields.items() if value is not None and value.strip()}
+    now = datetime.now(UTC)
+    try:
+        prediction = predictor.predict(content, heatmap=pictures, **given)
+        if not pictures or content is None or prediction.heatmap is None:
+            return Answer(prediction, now)
+        spec = predictor.specs[0]
+        shown = dataclasses.replace(spec, size=max(spec.size, _SHOWN)).load(content)
+    except ImageError as error:
+        raise UploadError(422, in_words(error)) from None
+    return Answer(prediction, now, _jpeg(shown), overlay_png(prediction.heatmap, len(shown)))
+
+
+def overlay_png(heatmap: np.ndarray, size: int | None = None) -> bytes:
+    """A heat map in colours, the more opaque the stronger the evidence; PNG.
+
+    Args:
+        heatmap: (H, H) in 0–1.
+        size: side in pixels; the heat map's own without it.
+    """
+    values = heatmap if size is None else cv2.resize(heatmap, (size, size), interpolation=cv2.INTER_LINEAR)
+    levels = (np.clip(values, 0.0, 1.0) * 255).astype("uint8")
+    colours = cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO)
+    opacity = (levels * _STRONGEST).astype("uint8")
+    return _encoded(".png", np.dstack([colours, opacity]))
+
+
+def _jpeg(pixels: np.ndarray) -> bytes:
+    return _encoded(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
+
+
+def _encoded(ending: str, pixels: np.ndarray, options: list[int] | None = None) -> bytes:
+    done, content = cv2.imencode(ending, pixels, options or [])
+    assert done
+    return content.tobytes()
