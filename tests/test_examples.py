@@ -15,6 +15,7 @@ SAYS = {
     "05_benchmark_ensembles": "nested AUC",
     "06_audit_combine_prepare": "the same pixels",
     "07_explain": "log odds",
+    "08_one_image": "probability",
 }
 
 

@@ -1,0 +1,168 @@
+r"""Images per second of a fused EfficientNet by each engine, beside Keras and PyTorch, in turns; medians.
+
+Every engine is a process of its own that waits for its turn, so all see the same machine. With PyTorch it is
+torchvision's network of the same name, channels-last, in evaluation mode. `--torch-python` names an interpreter that
+has torch and torchvision; without it PyTorch is left out.
+
+    python benchmarks/predictor_speed.py --torch-python ~/torch/bin/python
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+SETTINGS = (("efficientnet_b0", 224, 8), ("efficientnet_b4", 380, 4))
+TURNS, BATCHES = 7, 4  # turns of each engine, batches in a turn
+
+
+def make_bundle(backbone, size, folder):
+    """A bundle of random weights, exported."""
+    import keras
+    import numpy as np
+
+    import melanomafusion as mf
+    from melanomafusion.deploy.bundle import write_bundle
+    from melanomafusion.testing import make_records
+
+    keras.utils.set_random_seed(0)
+    recipe = mf.get_recipe("fusion-b0").replace(name=backbone, backbone=backbone, image_size=size, weights=None, tta=1)
+    recipe = recipe.replace(freeze_batch_norm=False)
+    encoder = mf.MetadataEncoder().fit(make_records(40, rng=np.random.default_rng(0))[0])
+    model = mf.build_fusion_model(weights=None, **recipe.model_options(encoder.width))
+    write_bundle(folder, recipe=recipe, model=model, encoder=encoder, spec=mf.ImageSpec(size), metrics={})
+    mf.export_onnx(folder)
+
+
+def worker(engine, folder, backbone, size, batch):
+    """Compute when told, and say how long it took."""
+    run = torch_run(backbone, size, batch) if engine == "pytorch" else our_run(engine, folder, size, batch)
+    run()
+    run()
+    print("ready", flush=True)
+    for _ in sys.stdin:
+        started = time.perf_counter()
+        for _ in range(BATCHES):
+            run()
+        print((time.perf_counter() - started) / BATCHES, flush=True)
+
+
+def our_run(engine, folder, size, batch):
+    """One batch by an engine; "… heat map" with the heat map, the others without."""
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (batch, size, size, 3), dtype="uint8")
+    import melanomafusion as mf
+
+    bundle = mf.Bundle.read(folder)
+    metadata = np.zeros((batch, bundle.encoder.width), dtype="float32")
+    inputs = {"image": images, "metadata": metadata}
+    graph = str(Path(folder) / "model.onnx")
+    name, _, with_map = engine.partition(" + ")
+    if name == "keras":
+        model = bundle.build_model()
+        model.jit_compile = False
+        floats = {"image": images.astype("float32"), "metadata": metadata}
+        return lambda: model.predict_on_batch(floats)
+    if name == "onnxruntime":
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+        wanted = None if with_map else ["score"]
+        return lambda: session.run(wanted, inputs)
+    import openvino
+
+    core = openvino.Core()
+    model = core.read_model(graph)
+    if not with_map:
+        model = openvino.Model([model.output("score")], model.get_parameters())
+    compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"})
+    request = compiled.create_infer_request()
+    return lambda: request.infer(inputs)
+
+
+def torch_run(backbone, size, batch):
+    """One batch by PyTorch."""
+    import torch
+    import torchvision
+
+    model = getattr(torchvision.models, backbone)(weights=None).eval().to(memory_format=torch.channels_last)
+    images = torch.rand(batch, 3, size, size).to(memory_format=torch.channels_last)
+
+    def run():
+        with torch.inference_mode():
+            return model(images)
+
+    return run
+
+
+def measure(backbone, size, batch, torch_python):
+    """Seconds per batch of each engine, in turns."""
+    engines = ["keras", "onnxruntime", "onnxruntime + heat map", "openvino", "openvino + heat map"]
+    engines += ["pytorch"] if torch_python else []
+    with tempfile.TemporaryDirectory() as folder:
+        call = [sys.executable, __file__, "--make", f"{folder}/bundle", backbone, str(size)]
+        subprocess.run(call, check=True, stderr=subprocess.DEVNULL)
+        workers = {}
+        for engine in engines:
+            python = torch_python if engine == "pytorch" else sys.executable
+            call = [python, __file__, "--worker", engine, f"{folder}/bundle", backbone, str(size), str(batch)]
+            environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+            workers[engine] = subprocess.Popen(
+                call,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+                env=environment,
+            )
+            assert workers[engine].stdout.readline().strip() == "ready", engine
+        times = {engine: [] for engine in engines}
+        for _ in range(TURNS):
+            for engine, process in workers.items():
+                process.stdin.write("go\n")
+                process.stdin.flush()
+                times[engine].append(float(process.stdout.readline()))
+        for process in workers.values():
+            process.stdin.close()
+            process.wait()
+    return {engine: statistics.median(values) for engine, values in times.items()}
+
+
+def main():
+    """Print a table for each network."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--torch-python", help="interpreter that has torch and torchvision")
+    parser.add_argument("--make", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--worker", nargs=5, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.make:
+        make_bundle(options.make[1], int(options.make[2]), options.make[0])
+        return
+    if options.worker:
+        engine, folder, backbone, size, batch = options.worker
+        worker(engine, folder, backbone, int(size), int(batch))
+        return
+    found = {}
+    for backbone, size, batch in SETTINGS:
+        seconds = measure(backbone, size, batch, options.torch_python)
+        print(f"\n{backbone} at {size}, batch {batch}, {os.cpu_count()} cores: images/s, ratio to Keras")
+        for engine, value in seconds.items():
+            print(f"  {engine:24} {batch / value:7.1f}  {seconds['keras'] / value:5.2f} ×", flush=True)
+        for engine in ("onnxruntime", "openvino"):
+            slower = seconds[f"{engine} + heat map"] / seconds[engine] - 1
+            print(f"  heat map with {engine}: {slower:+.1%} time")
+        if "pytorch" in seconds:
+            print(f"  openvino / pytorch: {seconds['pytorch'] / seconds['openvino']:.2f} ×")
+        found[backbone] = seconds
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
