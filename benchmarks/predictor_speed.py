@@ -31,8 +31,8 @@ def make_bundle(backbone, size, folder):
     from melanomafusion.testing import make_records
 
     keras.utils.set_random_seed(0)
-    recipe = mf.get_recipe("fusion-b0").replace(name=backbone, backbone=backbone, image_size=size, weights=None, tta=1)
-    recipe = recipe.replace(freeze_batch_norm=False)
+    options = {"image_size": size, "weights": None, "freeze_batch_norm": False, "tta": 1}
+    recipe = mf.get_recipe("fusion-b0").replace(name=backbone, backbone=backbone, **options)
     encoder = mf.MetadataEncoder().fit(make_records(40, rng=np.random.default_rng(0))[0])
     model = mf.build_fusion_model(weights=None, **recipe.model_options(encoder.width))
     write_bundle(folder, recipe=recipe, model=model, encoder=encoder, spec=mf.ImageSpec(size), metrics={})

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from ..ensemble.ensemble import Ensemble
-from ..evaluation.calibration import Calibrator
 from ..explain.interpolation import heatmap_of, interpolation
 from ..images.augment import VIEWS, dihedral_view
 from .member import Member
+
+if TYPE_CHECKING:
+    from ..ensemble.ensemble import Ensemble
+    from ..evaluation.calibration import Calibrator
 
 Outputs = dict[str, np.ndarray]
 

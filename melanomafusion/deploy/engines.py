@@ -12,6 +12,7 @@ import numpy as np
 from ..errors import BundleError
 from ..explain.interpolation import heatmap_of
 from ..recipes.recipe import Recipe
+from .onnx_properties import read_properties
 from .scores import probabilities, scores_of
 
 if TYPE_CHECKING:
@@ -113,11 +114,7 @@ class OpenVino:
     @property
     def properties(self) -> dict[str, str]:
         """The file's metadata, which OpenVINO does not keep."""
-        import onnx
-
-        graph = self._graph
-        model = onnx.load_from_string(graph) if isinstance(graph, bytes) else onnx.load(graph, load_external_data=False)
-        return {entry.key: entry.value for entry in model.metadata_props}
+        return read_properties(self._graph)
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> Arrays:
         """See `Engine`.

@@ -16,23 +16,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..atomic import atomic_folder, write_json
-from ..data.dataset import Dataset
-from ..ensemble.catalogue import read_ensemble
-from ..ensemble.ensemble import Ensemble
 from ..errors import BundleError, MelanomaFusionError
 from ..evaluation.calibration import CalibrationMethod, Calibrator
-from ..evaluation.probabilities import log_loss
-from ..evaluation.summary import evaluate
-from ..evaluation.thresholds import operating_threshold
 from ..notice import NOT_A_MEDICAL_DEVICE
-from ..predictions import Predictions
 from .bundle import Bundle, find_bundles
 from .sums import SUMS, check_sums, read_json, read_text, write_sums
+
+# Fitting, evaluation and ensembles are imported where they are used: a server that reads one run needs none of them.
+if TYPE_CHECKING:
+    from ..ensemble.ensemble import Ensemble
+    from ..predictions import Predictions
 
 FORMAT = 1
 CONTENT = "ensemble_bundle.json"
@@ -109,7 +107,7 @@ class EnsembleBundle:
             )
         members = _members(path, content, files)
         try:
-            ensemble = read_ensemble(path / _ENSEMBLE) if len(members) > 1 else None
+            ensemble = _read_ensemble(path / _ENSEMBLE) if len(members) > 1 else None
             calibrator = Calibrator.from_json(read_text(path / _CALIBRATION)) if _CALIBRATION in files else None
         except MelanomaFusionError as error:
             raise BundleError(f"{path}: {error}") from None
@@ -143,6 +141,9 @@ def write_ensemble_bundle(
         PredictionsError: the scores cannot be calibrated.
         OutputError: the folder cannot be written.
     """
+    from ..data.dataset import Dataset
+    from ..evaluation.summary import evaluate
+    from ..evaluation.thresholds import operating_threshold
     from .card import model_card
 
     source, out = Path(source), Path(out)
@@ -199,7 +200,7 @@ def runs_of(path: Path) -> tuple[dict[str, Path], Ensemble | None]:
     state = path / _ENSEMBLE
     if not state.is_file():
         return {path.resolve().name: path}, None
-    ensemble = read_ensemble(state)
+    ensemble = _read_ensemble(state)
     runs = read_json(state).get("runs", {})
     if not isinstance(runs, Mapping):
         raise BundleError(f"{state} was not written by the ensemble command: runs={runs!r}")
@@ -212,7 +213,15 @@ def runs_of(path: Path) -> tuple[dict[str, Path], Ensemble | None]:
     return {name: Path(str(runs[name])) for name in ensemble.members}, ensemble
 
 
+def _read_ensemble(path: Path) -> Ensemble:
+    from ..ensemble.catalogue import read_ensemble
+
+    return read_ensemble(path)
+
+
 def _oof(source: Path) -> Predictions:
+    from ..predictions import Predictions
+
     file = source / "oof.csv"
     if not file.is_file():
         raise BundleError(f"{source} has no oof.csv. Name a run whose folds are done, or a folder of `ensemble`.")
@@ -224,6 +233,8 @@ def _oof(source: Path) -> Predictions:
 
 def _doubt(calibrator: Calibrator, oof: Predictions) -> list[str]:
     """Where probabilities, cross-fitted, say less than the share of positives does."""
+    from ..evaluation.probabilities import log_loss
+
     if oof.frame["fold"].nunique() < 2:
         return ["Not calibrated: with a single fold nothing would be known of the probabilities."]
     found = log_loss(oof.targets, calibrator.cross_val_predict(oof).scores)

@@ -6,7 +6,6 @@ import json
 from typing import Any, Literal
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 from scipy.special import expit, logit
 
 from ..errors import PredictionsError
@@ -133,6 +132,8 @@ class Calibrator:
                 )
             return {"intercept": intercept, "slope": slope}
         if self.method == "temperature":
+            from scipy.optimize import minimize_scalar  # half a second to import, which serving need not wait for
+
             logits = _logit(scores)
             found = minimize_scalar(
                 lambda t: log_loss(targets, expit(logits * np.exp(-t))), bounds=(-7, 7), options={"xatol": 1e-10}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import brentq
 from scipy.special import expit, logit
 
 from .checks import check_binary, check_probabilities
@@ -83,6 +82,8 @@ def calibration_intercept(targets: np.ndarray, scores: np.ndarray) -> float:
 def shift_to_prevalence(logits: np.ndarray, prevalence: float) -> float:
     """The number that, added to logits, makes their mean probability the prevalence."""
     reach = float(np.abs(logits).max() + abs(logit(prevalence)) + 1.0)
+    from scipy.optimize import brentq  # half a second to import, which serving need not wait for
+
     return float(brentq(lambda shift: float(np.mean(expit(logits + shift))) - prevalence, -reach, reach, xtol=1e-13))
 
 

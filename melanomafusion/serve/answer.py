@@ -28,7 +28,7 @@ class Answer:
         prediction: of the image and its metadata.
         made: when, UTC.
         picture: the image as the model sees it, JPEG; None without an image or where no pictures were asked for.
-        overlay: heat map in colours, transparent where there is no evidence, PNG; None as `picture`.
+        overlay: heat map in colours, transparent where there is no evidence, PNG; None where not asked for.
     """
 
     prediction: Prediction
@@ -37,14 +37,22 @@ class Answer:
     overlay: bytes | None = None
 
 
-def answer(predictor: Predictor, content: bytes | None, fields: Mapping[str, str | None], *, pictures: bool) -> Answer:
+def answer(
+    predictor: Predictor,
+    content: bytes | None,
+    fields: Mapping[str, str | None],
+    *,
+    heatmap: bool = False,
+    pictures: bool = False,
+) -> Answer:
     """Score an upload.
 
     Args:
         predictor: of the bundle that is served.
         content: of the image file; None where none was sent.
         fields: column → text; None or "" where not known.
-        pictures: make picture and overlay.
+        heatmap: compute where the evidence lies.
+        pictures: make picture and overlay too.
 
     Raises:
         UploadError: the image cannot be used, is missing, or is not looked at.
@@ -59,9 +67,11 @@ def answer(predictor: Predictor, content: bytes | None, fields: Mapping[str, str
     given = {name: value for name, value in fields.items() if value is not None and value.strip()}
     now = datetime.now(UTC)
     try:
-        prediction = predictor.predict(content, heatmap=pictures, **given)
-        if not pictures or content is None or prediction.heatmap is None:
+        prediction = predictor.predict(content, heatmap=heatmap or pictures, **given)
+        if content is None or prediction.heatmap is None:
             return Answer(prediction, now)
+        if not pictures:
+            return Answer(prediction, now, overlay=overlay_png(prediction.heatmap))
         spec = predictor.specs[0]
         shown = dataclasses.replace(spec, size=max(spec.size, _SHOWN)).load(content)
     except ImageError as error:
@@ -80,7 +90,9 @@ def overlay_png(heatmap: np.ndarray, size: int | None = None) -> bytes:
     levels = (np.clip(values, 0.0, 1.0) * 255).astype("uint8")
     colours = cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO)
     opacity = (levels * _STRONGEST).astype("uint8")
-    return _encoded(".png", np.dstack([colours, opacity]))
+    shown = cv2.cvtColor(colours, cv2.COLOR_BGR2BGRA)
+    shown[..., 3] = opacity
+    return _encoded(".png", shown, [cv2.IMWRITE_PNG_COMPRESSION, 1])
 
 
 def _jpeg(pixels: np.ndarray) -> bytes:

@@ -65,9 +65,9 @@ def build_app(
         redoc_url=None,
     )
 
-    async def answered(image: UploadFile | None, fields: dict[str, str | None], pictures: bool) -> Answer:
+    async def answered(image: UploadFile | None, fields: dict[str, str | None], **wanted: bool) -> Answer:
         content = None if image is None or not image.filename else await image.read()
-        return await places.run(lambda: answer(predictor, content, fields, pictures=pictures))
+        return await places.run(lambda: answer(predictor, content, fields, **wanted))
 
     @app.post("/api/v1/predict", responses=_ERRORS, summary="Score one image")
     async def predict(
@@ -79,7 +79,7 @@ def build_app(
     ) -> PredictionOut:
         """Score, calibrated probability, classes, models, warnings, and the heat map where asked for."""
         fields = {"sex": sex, "age_approx": age_approx, "anatom_site_general_challenge": anatom_site_general_challenge}
-        return page.as_json(await answered(image, fields, heatmap))
+        return page.as_json(await answered(image, fields, heatmap=heatmap))
 
     @app.get("/api/v1/model", summary="What is served")
     async def model() -> ModelOut:
@@ -98,7 +98,7 @@ def build_app(
         anatom_site_general_challenge: _Text = None,
     ) -> HTMLResponse:
         fields = {"sex": sex, "age_approx": age_approx, "anatom_site_general_challenge": anatom_site_general_challenge}
-        found = await answered(image, fields, True)
+        found = await answered(image, fields, pictures=True)
         return HTMLResponse(await places.run(lambda: page.result(found, fields, report_pdf(found, predictor))))
 
     @app.get("/card", include_in_schema=False)

@@ -11,7 +11,7 @@ import jinja2
 from ..data.schema import MAX_AGE, SEXES, SITES
 from ..deploy.predictor import Predictor
 from ..notice import NOT_A_MEDICAL_DEVICE
-from .answer import Answer, overlay_png
+from .answer import Answer
 from .report import LABELS, as_text, given_rows, ranked, result_rows, share, system_rows
 from .schema import ModelOut, PredictionOut
 from .uploads import MAX_BYTES
@@ -77,8 +77,7 @@ class Page:
     def as_json(self, answer: Answer) -> PredictionOut:
         """For the API."""
         content = answer.prediction.to_dict()
-        heatmap = answer.prediction.heatmap
-        content["heatmap"] = None if heatmap is None else _base64(overlay_png(heatmap))
+        content["heatmap"] = None if answer.overlay is None else _base64(answer.overlay)
         return PredictionOut(**{name: content[name] for name in PredictionOut.model_fields})
 
     def model(self) -> ModelOut:

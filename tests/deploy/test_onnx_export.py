@@ -14,6 +14,7 @@ from melanomafusion.deploy.engines import Keras, OnnxRuntime, OpenVino
 from melanomafusion.deploy.onnx_export import export_onnx
 from melanomafusion.deploy.onnx_header import OnnxHeader
 from melanomafusion.deploy.onnx_parity import random_inputs
+from melanomafusion.deploy.onnx_properties import read_properties
 from melanomafusion.deploy.sums import write_sums
 from melanomafusion.deploy.trained_on import TrainedOn
 from melanomafusion.errors import BundleError
@@ -131,6 +132,25 @@ def test_the_file_stands_alone(exported):
     assert NOT_A_MEDICAL_DEVICE in model.doc_string
     sums = (exported.path / "SHA256SUMS").read_text(encoding="utf-8")
     assert f"{header.weights_sha256[0]}  model.weights.h5" in sums
+
+
+def test_metadata_are_read_without_the_onnx_package(exported):
+    path = exported.path / "model.onnx"
+    model = onnx.load(path, load_external_data=False)
+    expected = {entry.key: entry.value for entry in model.metadata_props}
+    assert read_properties(str(path)) == read_properties(path.read_bytes()) == expected
+    entry = model.metadata_props.add()
+    entry.key, entry.value = "ключ", "é" * 300
+    model.metadata_props.add()
+    assert read_properties(model.SerializeToString()) == {**expected, "ключ": "é" * 300, "": ""}
+
+
+@pytest.mark.parametrize(
+    "content", [b"\xff" * 20, b"\x72\xff\x7f", b"version https://git-lfs", b"\x0b", b"\x72\x03\x0a\x09x"]
+)
+def test_what_is_no_onnx_file_has_no_metadata(content):
+    with pytest.raises(BundleError, match="not an ONNX file"):
+        read_properties(content)
 
 
 def test_exporting_again_replaces_the_file_and_nothing_else(tmp_path):
