@@ -33,6 +33,7 @@ _HOMES = {
     "melanomafusion.data.sources.siim_isic_2020": ("load_siim_isic_2020",),
     "melanomafusion.data.sources.tfrecords": ("load_tfrecords",),
     "melanomafusion.deploy.bundle": ("Bundle",),
+    "melanomafusion.deploy.compression": ("compress_onnx",),
     "melanomafusion.deploy.ensemble_bundle": ("EnsembleBundle", "write_ensemble_bundle"),
     "melanomafusion.deploy.onnx_export": ("export_onnx",),
     "melanomafusion.deploy.prediction": ("Prediction",),

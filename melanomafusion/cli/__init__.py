@@ -1,6 +1,6 @@
 """The command line. Every heavy import is inside its command; wrong data end in one message and exit code 1."""
 
-from . import audit, baseline, bundle, data, explain, fetch, predict, prepare, scores, serve, submit, training
+from . import audit, baseline, bundle, compress, data, explain, fetch, predict, prepare, scores, serve, submit, training
 from .app import app, main
 
 __all__ = [
@@ -8,6 +8,7 @@ __all__ = [
     "audit",
     "baseline",
     "bundle",
+    "compress",
     "data",
     "explain",
     "fetch",
