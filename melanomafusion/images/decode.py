@@ -105,8 +105,23 @@ def _check_png(opened: Image.Image) -> None:
     """Refuse a PNG whose data end early: Pillow shows black there."""
     if opened.fp is None:  # type: ignore[attr-defined]  # decoded before, so looked at before
         return
-    if cv2.imdecode(np.frombuffer(_content(opened), dtype="uint8"), cv2.IMREAD_UNCHANGED) is None:
+    content = _content(opened)
+    # A chunk that claims gigabytes is believed by OpenCV, which makes room for them before it looks.
+    if not _chunks_fit(content) or cv2.imdecode(np.frombuffer(content, "uint8"), cv2.IMREAD_UNCHANGED) is None:
         raise ValueError("its pixels end early")
+
+
+def _chunks_fit(content: bytes) -> bool:
+    """Whether every chunk of a PNG file ends within the file: 4 bytes length, 4 name, the data, 4 checksum."""
+    place = 8
+    while place + 8 <= len(content):
+        length = int.from_bytes(content[place : place + 4], "big")
+        if place + 12 + length > len(content):
+            return False
+        if content[place + 4 : place + 8] == b"IEND":
+            return True
+        place += 12 + length
+    return True
 
 
 def _content(opened: Image.Image) -> bytes:

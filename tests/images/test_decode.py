@@ -14,6 +14,7 @@ from PIL import Image, ImageCms
 
 from melanomafusion.errors import ImageError
 from melanomafusion.images.decode import name_of, opened_image, upright_rgb
+from melanomafusion.images.spec import ImageSpec
 
 ORIENTATION = 0x0112
 # EXIF 2.3: which side of the upright picture the first row and the first column of the stored one are.
@@ -239,3 +240,21 @@ def test_mutated_files_are_shown_or_refused_and_never_anything_else(data):
             assert decode(bytes(content)).ndim == 3
         except ImageError:
             return
+
+
+def test_a_png_chunk_that_claims_gigabytes_is_refused_before_room_is_made_for_it(monkeypatch):
+    file = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype="uint8")).save(file, "PNG")
+    content = bytearray(file.getvalue())
+    place = content.index(b"IDAT") - 4
+    content[place : place + 4] = (2_130_711_828).to_bytes(4, "big")
+    monkeypatch.setattr("cv2.imdecode", lambda *_: pytest.fail("decoded"))
+    with pytest.raises(ImageError, match="its pixels end early"):
+        ImageSpec(32).load(bytes(content))
+
+
+def test_bytes_behind_the_end_of_a_png_do_not_matter():
+    file = io.BytesIO()
+    Image.new("RGB", (20, 20), (10, 200, 30)).save(file, "PNG")
+    content = file.getvalue()
+    assert (ImageSpec(8).load(content + b"more") == (10, 200, 30)).all()
