@@ -33,7 +33,7 @@ def picture(width, height, seed=0):
     coarse = Image.fromarray(rng.integers(60, 220, (12, 16, 3), dtype="uint8")).resize((width, height), Image.BICUBIC)
     pixels = np.asarray(coarse, dtype="int16") + rng.integers(-9, 10, (height, width, 3), dtype="int16")
     file = io.BytesIO()
-    Image.fromarray(np.clip(pixels, 0, 255).astype("uint8")).save(file, "JPEG", quality=88)
+    Image.fromarray(np.clip(pixels, 0, 255).astype("uint8")).save(file, "JPEG", quality=94)
     return file.getvalue()
 
 

@@ -35,6 +35,7 @@ _HOMES = {
     "melanomafusion.deploy.bundle": ("Bundle",),
     "melanomafusion.deploy.compression": ("compress_onnx",),
     "melanomafusion.deploy.ensemble_bundle": ("EnsembleBundle", "write_ensemble_bundle"),
+    "melanomafusion.deploy.litert": ("export_litert",),
     "melanomafusion.deploy.onnx_export": ("export_onnx",),
     "melanomafusion.deploy.prediction": ("Prediction",),
     "melanomafusion.deploy.predictor": ("Predictor",),

@@ -23,7 +23,13 @@ FLOORS = [
     {"cli"},
 ]
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
-TENSORFLOW_ROOMS = {"images/pipeline.py", "images/augment.py", "deploy/onnx_conversion.py", "deploy/onnx_graph.py"}
+TENSORFLOW_ROOMS = {
+    "images/pipeline.py",
+    "images/augment.py",
+    "deploy/onnx_conversion.py",
+    "deploy/onnx_graph.py",
+    "deploy/litert.py",
+}
 
 
 def modules():

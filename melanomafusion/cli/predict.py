@@ -42,7 +42,16 @@ def export(
         Path | None, typer.Option(help="One ONNX file, with the mean of the folds; model.onnx in each bundle without.")
     ] = None,
 ) -> None:
-    """Write models as ONNX files with their heat map, compared with Keras before they are kept."""
+    """Write models as ONNX files with their heat map, compared with Keras before they are kept.
+
+    An --out that ends in .tflite becomes a LiteRT file.
+    """
+    if out is not None and out.suffix.lower() == ".tflite":
+        from ..deploy.litert import export_litert
+
+        export_litert(bundle, out)
+        console.print(f"Wrote {out} ({out.stat().st_size / 1e6:.1f} MB).", markup=False)
+        return
     from ..deploy.onnx_export import export_onnx
     from ..progress import progress_bar
 

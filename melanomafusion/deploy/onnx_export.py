@@ -78,20 +78,10 @@ def _one_file(path: Path, out: Path) -> Path:
         raise OutputError(f"{out} is a folder. Name an ONNX file.")
     ensemble = EnsembleBundle.read(path) if (path / CONTENT).is_file() else None
     bundles = [Bundle.read(folder) for folder in find_bundles(path)]
-    if len({_kind(bundle) for bundle in bundles}) > 1:
-        raise BundleError(
-            f"{path} holds models of several recipes, which have no inputs in common. Leave out away: each model then "
-            "gets a file of its own."
-        )
-    graph, _ = Together.of(bundles, ensemble).checked_graph()
+    graph, _ = Together.of_one_recipe(bundles, ensemble).checked_graph()
     with atomic_file(out) as part:
         onnx.save_model(graph, part)
     return out
-
-
-def _kind(bundle: Bundle) -> str:
-    """What models must share to be in one graph: all of the recipe, and the way to the pixels."""
-    return bundle.recipe.to_json() + (bundle.spec.to_json() if bundle.spec else "")
 
 
 def _facts(differences: dict[str, float]) -> dict[str, Any]:

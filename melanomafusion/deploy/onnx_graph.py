@@ -45,6 +45,17 @@ def onnx_graph(
         `class_scores` (B, k) of a multi-class model, and where there is an image branch `heatmap` (B, H, H) in 0–1 and
         `signed_map` (B, h, h), which it is made of.
     """
+    return converted(*traceable(models, recipe, translations=translations, calibrator=calibrator))
+
+
+def traceable(
+    models: Sequence[keras.Model],
+    recipe: Recipe,
+    *,
+    translations: Sequence[Translation] | None = None,
+    calibrator: Calibrator | None = None,
+) -> tuple[Callable[..., dict[str, Tensor]], list[Any]]:
+    """What `onnx_graph` writes down, as a function of tensors and a `tf.TensorSpec` for each of them."""
     import tensorflow as tf
 
     inputs = models[0].input
@@ -59,7 +70,7 @@ def onnx_graph(
     def run(*tensors: Tensor) -> dict[str, Tensor]:
         return compute({name: tf.cast(x, tf.float32) for name, x in zip(shapes, tensors, strict=True)})
 
-    return converted(run, signature)
+    return run, signature
 
 
 def _together(

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from .bundle import Bundle
 
-_KEY = "melanomafusion"  # of the file's metadata
+PROPERTY = "melanomafusion"  # under which it stands in a file's metadata
 _FORMAT = 1
 
 
@@ -79,6 +79,12 @@ class OnnxHeader:
 
     def write(self, graph: onnx.ModelProto) -> None:
         """Put it into a graph's metadata."""
+        entry = graph.metadata_props.add()
+        entry.key, entry.value = PROPERTY, self.to_json()
+        graph.doc_string = NOT_A_MEDICAL_DEVICE
+
+    def to_json(self) -> str:
+        """As JSON text."""
         content = {
             "format": _FORMAT,
             "notice": NOT_A_MEDICAL_DEVICE,
@@ -93,9 +99,7 @@ class OnnxHeader:
             "calibration": _text(self.calibrator),
             "calibrated_on": self.calibrated_on,
         }
-        entry = graph.metadata_props.add()
-        entry.key, entry.value = _KEY, json.dumps(content, ensure_ascii=False)
-        graph.doc_string = NOT_A_MEDICAL_DEVICE
+        return json.dumps(content, ensure_ascii=False)
 
     @classmethod
     def read(cls, properties: Mapping[str, str], where: str) -> OnnxHeader:
@@ -108,10 +112,10 @@ class OnnxHeader:
         Raises:
             BundleError: the file was not written by `export_onnx`, or by a newer version.
         """
-        if _KEY not in properties:
+        if PROPERTY not in properties:
             raise BundleError(f"{where}: not an ONNX file of melanomafusion; it does not say how images are prepared.")
         try:
-            content: dict[str, Any] = json.loads(properties[_KEY])
+            content: dict[str, Any] = json.loads(properties[PROPERTY])
             if content["format"] != _FORMAT:
                 raise BundleError(f"{where}: header of format {content['format']!r}; this version reads {_FORMAT}.")
             threshold, centres = content["threshold"], content["centres"]

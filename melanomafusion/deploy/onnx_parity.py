@@ -69,6 +69,21 @@ class Together:
             header = replace(header, threshold=ensemble.threshold, calibrator=calibrator, calibrated_on=words)
         return cls(bundles, models, header, translations)
 
+    @classmethod
+    def of_one_recipe(cls, bundles: Sequence[Bundle], ensemble: EnsembleBundle | None) -> Together:
+        """As `of`.
+
+        Raises:
+            BundleError: the models have no inputs in common.
+        """
+        kinds = {one.recipe.to_json() + (one.spec.to_json() if one.spec else "") for one in bundles}
+        if len(kinds) > 1:
+            raise BundleError(
+                f"{bundles[0].path} and others are models of several recipes, which have no inputs in common. Leave "
+                "out away: each model then gets a file of its own."
+            )
+        return cls.of(bundles, ensemble)
+
     def checked_graph(self) -> tuple[Any, dict[str, float]]:
         """The graph with its header, and the largest difference of each output from Keras.
 
@@ -85,14 +100,22 @@ class Together:
         self.header.write(graph)
         onnx.checker.check_model(graph, full_check=True)
         differences = self.differences(OnnxRuntime(graph.SerializeToString()))
+        self.check(differences, "ONNX graph")
+        return graph, differences
+
+    def check(self, differences: dict[str, float], what: str) -> None:
+        """Refuse what differs too much.
+
+        Raises:
+            BundleError: names the output.
+        """
         for name, difference in differences.items():
             if not difference <= TOLERANCE:
                 raise BundleError(
-                    f"{self.bundles[0].path}: {name} of the ONNX graph differs from Keras by {difference:.2g}; at most "
+                    f"{self.bundles[0].path}: {name} of the {what} differs from Keras by {difference:.2g}; at most "
                     f"{TOLERANCE:g} is allowed. Nothing was written. Very large logits, as of a model that diverged, "
                     "have no exact copy."
                 )
-        return graph, differences
 
     def differences(self, engine: Engine) -> dict[str, float]:
         """Largest difference of an engine from Keras over random records."""
