@@ -7,10 +7,8 @@ batch. Heat map and scores stay float32. Weights are int8 per channel (Jacob et 
 from __future__ import annotations
 
 import json
-import logging
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -23,7 +21,9 @@ from ..errors import BundleError
 from ..evaluation.metrics import roc_auc
 from .engines import is_installed
 from .onnx_header import OnnxHeader
+from .onnx_properties import read_properties
 from .predictor import Predictor
+from .quiet import quiet
 
 Compression = Literal["fp16", "int8-dynamic", "int8-static"]
 COMPRESSIONS: tuple[Compression, ...] = ("fp16", "int8-dynamic", "int8-static")
@@ -66,14 +66,18 @@ def compress_onnx(
     if absent:
         raise BundleError(f'Compressing needs {", ".join(absent)}: pip install "melanomafusion[onnx]"')
     path = Path(path)
+    if path.is_dir():
+        raise BundleError(f"{path} is a folder. Name an ONNX file: melanomafusion export {path} --out model.onnx")
     predictor = Predictor(path, engine="onnxruntime")
+    if _KEY in read_properties(str(path)):
+        raise BundleError(f"{path} was compressed already. Compress the file that `export` wrote.")
     rows = np.arange(len(dataset))
     calibrating = rows[:: max(4, -(-len(rows) // _CALIBRATED_ON))] if kind == "int8-static" else rows[:0]
     measured = dataset.select(~np.isin(rows, calibrating))
     targets = measured.targets
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder) / "model.onnx"
-        with _quiet():
+        with quiet():
             _write(path, draft, kind, _batches(predictor, dataset.select(np.isin(rows, calibrating))))
         scores = [
             _scores(Predictor(file, engine="onnxruntime"), measured, stage, on_event)
@@ -133,17 +137,6 @@ def _write(path: Path, draft: Path, kind: Compression, batches: Iterator[dict[st
     del written.metadata_props[:]
     written.metadata_props.extend(original.metadata_props)
     onnx.save(written, draft)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """onnxruntime's quantizer recommends a preparation on the root logger; these graphs need none."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(before)
 
 
 def _batches(predictor: Predictor, dataset: Dataset) -> Iterator[dict[str, np.ndarray]]:

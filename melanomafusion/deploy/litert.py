@@ -15,6 +15,7 @@ from .engines import Arrays
 from .ensemble_bundle import CONTENT, EnsembleBundle
 from .onnx_header import PROPERTY
 from .onnx_parity import Together
+from .quiet import quiet
 
 _SIGNATURE = "serving_default"
 
@@ -81,7 +82,7 @@ def _converted(together: Together) -> bytes:
     constant, names = convert_variables_to_constants_v2(traced), sorted(traced.structured_outputs)
     module = tf.Module()
     module.run = tf.function(lambda *tensors: dict(zip(names, constant(*tensors), strict=True)), signature)
-    with tempfile.TemporaryDirectory() as folder:  # only a saved model keeps the names of inputs and outputs
+    with quiet(), tempfile.TemporaryDirectory() as folder:  # only a saved model keeps the names of inputs and outputs
         options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
         tf.saved_model.save(module, folder, {_SIGNATURE: module.run}, options)
         try:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+
+from .quiet import quiet
 
 OPSET = 18  # ReduceMax and ReduceSum take their axes as input; onnxruntime knows it since 1.14
 _KEPT_APART = ("_XlaMustCompile", "_noinline")  # what keeps a function from being put where it is called
@@ -28,7 +28,7 @@ def converted(function: Callable[..., dict[str, Any]], signature: Sequence[Any])
     traced = tf.function(function, input_signature=signature).get_concrete_function()
     names = list(traced.structured_outputs)
     frozen, inputs, outputs = _frozen(traced)
-    with _quiet():
+    with quiet():
         graph = _onnx(frozen, inputs, outputs)
     # TensorFlow flattens a dictionary in the order of its sorted keys.
     return _named(graph, dict(zip(outputs, sorted(names), strict=True)), names)
@@ -93,17 +93,3 @@ def _named(model: Any, names: dict[str, str], order: list[str]) -> Any:
     graph.output.extend(ordered)
     model.producer_name = "melanomafusion"
     return model
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """tf2onnx and TensorFlow tell every pass over the graph."""
-    loggers = [logging.getLogger(name) for name in ("tf2onnx", "tensorflow")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

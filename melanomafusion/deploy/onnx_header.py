@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from .bundle import Bundle
 
 PROPERTY = "melanomafusion"  # under which it stands in a file's metadata
-_FORMAT = 1
+_FORMAT = 2
+_READ = (1, 2)  # 1 knew no calibration, and one weights file only
 
 
 @dataclass(frozen=True)
@@ -116,8 +117,12 @@ class OnnxHeader:
             raise BundleError(f"{where}: not an ONNX file of melanomafusion; it does not say how images are prepared.")
         try:
             content: dict[str, Any] = json.loads(properties[PROPERTY])
-            if content["format"] != _FORMAT:
-                raise BundleError(f"{where}: header of format {content['format']!r}; this version reads {_FORMAT}.")
+            if content["format"] not in _READ:
+                raise BundleError(
+                    f"{where}: header of format {content['format']!r}; this version reads 1 to {_FORMAT}."
+                )
+            if content["format"] == 1:
+                content |= {"calibration": None, "calibrated_on": None, "weights_sha256": [content["weights_sha256"]]}
             threshold, centres = content["threshold"], content["centres"]
             return cls(
                 Recipe.from_dict(content["recipe"]),

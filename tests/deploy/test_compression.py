@@ -66,6 +66,11 @@ def test_what_cannot_be_compressed_is_told_and_nothing_is_written(exported, fold
         compress_onnx(exported, out, "int4", folded)
     with pytest.raises(BundleError, match="no such file"):
         compress_onnx(tmp_path / "x.onnx", out, "fp16", folded)
+    with pytest.raises(BundleError, match=r"is a folder\. Name an ONNX file"):
+        compress_onnx(tmp_path, out, "fp16", folded)
+    compress_onnx(exported, tmp_path / "once.onnx", "fp16", folded)
+    with pytest.raises(BundleError, match="was compressed already"):
+        compress_onnx(tmp_path / "once.onnx", out, "int8-dynamic", folded)
     untold = folded.with_columns(target=folded.frame["target"].mask(np.arange(len(folded)) < 3))
     with pytest.raises(TableError, match=r"3 of .* records have no target"):
         compress_onnx(exported, out, "fp16", untold)

@@ -39,7 +39,7 @@ def test_the_file_computes_what_keras_computes_at_any_batch(bundle, tmp_path):
 def test_the_header_stands_in_its_metadata(bundle, tmp_path):
     export_litert(bundle.path, tmp_path / "model.tflite")
     content = (tmp_path / "model.tflite").read_bytes()
-    start = content.index(b'{"format": 1, "notice"')
+    start = content.index(b'{"format": 2, "notice"')
     text, _ = json.JSONDecoder().raw_decode(content[start:].decode("utf-8", "ignore"))
     header = OnnxHeader.read({"melanomafusion": json.dumps(text)}, "file")
     assert header.recipe.backbone == bundle.recipe.backbone

@@ -241,6 +241,18 @@ def test_a_header_of_someone_else_is_refused(properties, message):
         OnnxHeader.read(properties, "file.onnx")
 
 
+def test_a_header_of_format_1_is_still_read(exported):
+    content = json.loads(read_properties(str(exported.path / "model.onnx"))["melanomafusion"])
+    assert content["format"] == 2
+    digests = content.pop("weights_sha256")
+    del content["calibration"], content["calibrated_on"]
+    old = {**content, "format": 1, "weights_sha256": digests[0]}
+    header = OnnxHeader.read({"melanomafusion": json.dumps(old)}, "file.onnx")
+    assert header.weights_sha256 == tuple(digests)
+    assert header.calibrator is None
+    assert header.recipe == exported.recipe
+
+
 def test_a_recipe_that_cannot_be_read_in_a_header_is_refused(exported):
     model = onnx.load(exported.path / "model.onnx")
     content = json.loads(model.metadata_props[0].value)
