@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..atomic import atomic_folder, write_json
-from ..errors import BundleError, MelanomaFusionError
+from ..errors import BundleError, MelanomaFusionError, PredictionsError
 from ..evaluation.calibration import CalibrationMethod, Calibrator
 from ..notice import NOT_A_MEDICAL_DEVICE
 from .bundle import Bundle, find_bundles
@@ -138,7 +138,7 @@ def write_ensemble_bundle(
 
     Raises:
         BundleError: not such a folder, or `out` would hide the source.
-        PredictionsError: the scores cannot be calibrated.
+        PredictionsError: an unknown calibration or rule.
         OutputError: the folder cannot be written.
     """
     from ..data.dataset import Dataset
@@ -157,7 +157,7 @@ def write_ensemble_bundle(
     calibrator = None
     if calibration:
         doubt = _doubt(Calibrator(calibration), oof)
-        metrics["notes"] += doubt
+        metrics["notes"] = list(dict.fromkeys([*metrics["notes"], *doubt]))
         calibrator = None if doubt else Calibrator(calibration).fit(oof)
     metrics["calibrated_by"] = calibration if calibrator else None
     folders = {name: find_bundles(path) for name, path in runs.items()}
@@ -228,7 +228,8 @@ def _oof(source: Path) -> Predictions:
     oof = Predictions.read_csv(file)
     if oof.kind != "oof":
         raise BundleError(f"{file} holds {oof.kind} scores; calibration and threshold need out-of-fold ones.")
-    return oof
+    # Where the run lay on the machine that trained stays there.
+    return Predictions(oof.frame, "oof", name=source.resolve().name, lines=oof.lines)
 
 
 def _doubt(calibrator: Calibrator, oof: Predictions) -> list[str]:
@@ -237,7 +238,11 @@ def _doubt(calibrator: Calibrator, oof: Predictions) -> list[str]:
 
     if oof.frame["fold"].nunique() < 2:
         return ["Not calibrated: with a single fold nothing would be known of the probabilities."]
-    found = log_loss(oof.targets, calibrator.cross_val_predict(oof).scores)
+    try:
+        found = log_loss(oof.targets, calibrator.cross_val_predict(oof).scores)
+        calibrator.fit(oof)
+    except PredictionsError as error:
+        return [f"Not calibrated: {error}"]
     constant = log_loss(oof.targets, np.full(len(oof), oof.targets.mean()))
     if found < constant:
         return []

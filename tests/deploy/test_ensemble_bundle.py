@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -27,12 +28,16 @@ def trained(folded, tmp_path_factory):
     """Two runs of three folds on the same records."""
     folder = tmp_path_factory.mktemp("runs")
     quick = {"epochs": 2, "tta": 1}
+    rng = np.random.default_rng(0)
     for name, recipe in (("fused", "tiny"), ("metadata", "metadata-tiny")):
         data = folded
         for fold in range(3):
             mf.fit_fold(mf.get_recipe(recipe).replace(**quick), data, fold, out=folder / name / f"fold-{fold}")
         parts = [pd.read_csv(folder / name / f"fold-{fold}" / "oof.csv") for fold in range(3)]
-        pd.concat(parts).to_csv(folder / name / "oof.csv", index=False)
+        oof = pd.concat(parts)
+        # Two epochs learn little: scores that say something, so that calibrating them is worth it.
+        oof["score"] = 0.3 * oof["target"] + 0.5 * rng.random(len(oof))
+        oof.to_csv(folder / name / "oof.csv", index=False)
         data.write_parquet(folder / name / "dataset.parquet")
     return folder
 
@@ -109,13 +114,14 @@ def test_stacking_with_metadata_gives_what_it_gives_from_files(trained, records,
     np.testing.assert_allclose(found["score"], ensemble.predict(scored, data=records).scores, atol=1e-5)
 
 
-def test_the_folder_can_be_carried_anywhere(of_run, records, tmp_path):
+def test_the_folder_can_be_carried_anywhere(trained, of_run, records, tmp_path):
     image = records.frame["path"].iloc[0]
     expected = Predictor(of_run.path).predict(image).to_dict()
     shutil.copytree(of_run.path, tmp_path / "elsewhere")
     assert Predictor(tmp_path / "elsewhere").predict(image).to_dict() == expected
     text = "".join(file.read_text("utf-8", "replace") for file in (tmp_path / "elsewhere").rglob("*") if file.is_file())
     assert str(of_run.path.parent) not in text
+    assert str(trained) not in text
 
 
 def test_exporting_goes_into_every_model_and_the_sums_still_hold(of_run, records, tmp_path):
@@ -215,6 +221,27 @@ def test_probabilities_that_say_nothing_are_not_given(trained, tmp_path):
     assert any(note.startswith("Not calibrated: cross-fitted") for note in bundle.metrics["notes"])
     assert bundle.calibrator is None
     assert Predictor(tmp_path / "out").predict().probability is None
+
+
+def test_scores_that_cannot_be_calibrated_are_not_and_the_reason_is_told(trained, tmp_path):
+    run = shutil.copytree(trained / "metadata", tmp_path / "run")
+    table = pd.read_csv(run / "oof.csv")
+    table["score"] = 1 - table["score"]
+    table.to_csv(run / "oof.csv", index=False)
+    bundle = write_ensemble_bundle(run, tmp_path / "out")
+    assert bundle.calibrator is None
+    assert any("higher scores are less often positive" in note for note in bundle.metrics["notes"])
+    assert len(set(bundle.metrics["notes"])) == len(bundle.metrics["notes"])
+    assert str(tmp_path) not in json.dumps(bundle.metrics)
+
+
+def test_a_stored_ensemble_bundle_of_format_1_is_still_read():
+    folder = Path(__file__).parent / "bundles" / "ensemble-format-1"
+    found = Predictor(folder).predict(sex="female", age_approx=60, anatom_site_general_challenge="torso")
+    stored = json.loads((folder.parent / "ensemble-format-1.json").read_text(encoding="utf-8"))
+    assert found.score == pytest.approx(stored["score"], abs=1e-5)
+    assert found.probability == pytest.approx(stored["probability"], abs=1e-5)
+    assert found.threshold == stored["threshold"]
 
 
 def spoil(folder, how):

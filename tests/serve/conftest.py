@@ -18,11 +18,14 @@ from melanomafusion.serve.app import build_app
 @pytest.fixture(scope="session")
 def ensemble_bundle(folded, tmp_path_factory):
     folder = tmp_path_factory.mktemp("served")
-    recipe = mf.get_recipe("tiny").replace(tta=1)  # trained to the end, so that its probabilities are worth something
+    recipe = mf.get_recipe("tiny").replace(epochs=6, tta=1)
     for fold in (0, 1):
         mf.fit_fold(recipe, folded, fold, out=folder / "run" / f"fold-{fold}", on_event=lambda event: None)
     parts = [pd.read_csv(folder / "run" / f"fold-{fold}" / "oof.csv") for fold in (0, 1)]
-    pd.concat(parts).to_csv(folder / "run" / "oof.csv", index=False)
+    oof = pd.concat(parts)
+    # Scores that say enough for probabilities, whatever the processor makes of a short training.
+    oof["score"] = 0.3 * oof["target"] + 0.5 * np.random.default_rng(0).random(len(oof))
+    oof.to_csv(folder / "run" / "oof.csv", index=False)
     write_ensemble_bundle(folder / "run", folder / "bundle")
     export_onnx(folder / "bundle")
     return folder / "bundle"
