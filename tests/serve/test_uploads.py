@@ -1,16 +1,16 @@
-"""The upload guard against 500 damaged, mutated and odd files: an answer each, never a 5xx, none slow."""
+"""The upload guard against 500 damaged, mutated and odd files: an answer each, never a 5xx.
+
+`.ci/upload_guard.py` sends 20,000 and measures time and memory.
+"""
 
 import io
 import random
-import time
 
 import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
 from melanomafusion.serve.uploads import MAX_BYTES, UploadError, check_upload
-
-SLOWEST = 5.0  # seconds, beside other work; benchmarks/upload_guard.py measures
 
 
 def originals(painted):
@@ -60,17 +60,14 @@ def mutated(files, count, seed=0):
 
 
 def test_500_mutated_files_get_an_answer_each(client, painted):
-    statuses, slowest = {}, 0.0
+    statuses = {}
     for content in mutated(originals(painted), 500):
-        started = time.monotonic()
         path = "/" if len(content) % 5 == 0 else "/api/v1/predict"
         answer = client.post(path, files={"image": ("a.jpg", content, "image/jpeg")})
-        slowest = max(slowest, time.monotonic() - started)
         statuses[answer.status_code] = statuses.get(answer.status_code, 0) + 1
         assert answer.status_code in (200, 413, 415, 422), content[:50]
         assert "Traceback" not in answer.text
     assert set(statuses) >= {200, 415, 422}  # mutations of every weight
-    assert slowest < SLOWEST
 
 
 def test_every_sound_file_is_scored_or_refused_with_its_reason(client, painted):
