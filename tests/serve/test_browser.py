@@ -15,8 +15,8 @@ from playwright.sync_api import expect, sync_playwright
 
 from melanomafusion.notice import NOT_A_MEDICAL_DEVICE
 
-# MELANOMAFUSION_BROWSER names a Chromium that must be there; without it one is looked for.
 expect.set_options(timeout=30_000)  # two cores may have other work
+# MELANOMAFUSION_BROWSER names a Chromium that must be there; without it one is looked for.
 CHROMIUM = os.environ.get("MELANOMAFUSION_BROWSER") or shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium; MELANOMAFUSION_BROWSER names one"),
