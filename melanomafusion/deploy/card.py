@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from ..recipes.recipe import Recipe
     from .ensemble_bundle import EnsembleBundle
 
+_COLUMNS = {"age_approx": "age", "age_band": "age", "anatom_site_general_challenge": "site"}
+_INTERVALS = {
+    "bootstrap": "bootstrap over {0}s",
+    "clustered": "Obuchowski's variance over {0}s",
+    "delong": "DeLong, as if records were independent",
+}
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|#~&])")
 
 
@@ -130,7 +136,7 @@ def _data(bundle: Bundle, about: Mapping[str, Any]) -> str:
         if known.age_approx is not None:
             lines.append(f"- age {known.age_approx[0]:g} to {known.age_approx[1]:g} years")
         lines += [
-            f"- {_plain(column)}: {', '.join(map(_plain, values)) or 'none known'}"
+            f"- {_plain(_COLUMNS.get(column, column))}: {', '.join(map(_plain, values)) or 'none known'}"
             for column, values in known.values.items()
         ]
     return "\n".join(lines) or "Nothing is known of the training records."
@@ -139,10 +145,12 @@ def _data(bundle: Bundle, about: Mapping[str, Any]) -> str:
 def _worth(metrics: Mapping[str, Any]) -> str:
     auc = metrics.get("auc", {})
     rows = []
-    for method in ("bootstrap", "clustered", "delong"):
+    cluster = metrics.get("about", {}).get("cluster", "patient")
+    for method, said in _INTERVALS.items():
         if method in auc:
             low, high = auc[method]["interval"]
-            rows.append((f"AUC, 95 % by {method}", f"{_number(auc['estimate'])} ({_number(low)} to {_number(high)})"))
+            name = f"AUC, 95 % by {said.format(_plain(cluster))}"
+            rows.append((name, f"{_number(auc['estimate'])} ({_number(low)} to {_number(high)})"))
     rows += [(_plain(words(name)), _number(value)) for name, value in metrics.get("ranking", {}).items()]
     overall = metrics.get("multiclass", {}).get("overall", {})
     rows += [(_plain(words(name)), _number(value)) for name, value in overall.items()]
@@ -186,7 +194,8 @@ def _subgroups(metrics: Mapping[str, Any]) -> str:
     for group in metrics.get("subgroups", []):
         interval = f"{_number(group['auc'])} ({_number(group['low'])} to {_number(group['high'])})"
         shown = interval if group["enough"] else "too few to say"
-        name = f"{_plain(group['column'])} {_plain(group['value'])}"
+        column = _COLUMNS.get(group["column"], group["column"])
+        name = f"{_plain(column)} {_plain(group['value'])}"
         rows.append((name, f"{group['records']:,}", f"{group['positives']:,}", shown))
     return _table(("group", "records", "positive", "AUC (95 %)"), rows) if rows else "None: no metadata were given."
 

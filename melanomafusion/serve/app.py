@@ -31,7 +31,7 @@ def build_app(
 
     Args:
         predictor: of the models to serve.
-        card: model card, Markdown; shown as it is.
+        card: model card, Markdown.
         hosts: names and addresses that requests may be for; others are refused, so that no foreign page can reach a
             server on this machine by a name of its own.
         slots: requests worked on at the same time; one per core without it.

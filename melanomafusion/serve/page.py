@@ -12,7 +12,8 @@ from ..data.schema import MAX_AGE, SEXES, SITES
 from ..deploy.predictor import Predictor
 from ..notice import NOT_A_MEDICAL_DEVICE
 from .answer import Answer
-from .report import LABELS, as_text, given_rows, ranked, result_rows, share, system_rows
+from .markdown import to_html
+from .report import LABELS, as_text, given_rows, ranked, result_rows, system_rows
 from .schema import ModelOut, PredictionOut
 from .uploads import MAX_BYTES
 
@@ -32,7 +33,7 @@ class Page:
         self._templates = jinja2.Environment(
             loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
         )
-        self._templates.filters |= {"share": share, "base64": _base64}
+        self._templates.filters |= {"base64": _base64}
         self._templates.globals |= {
             "notice": NOT_A_MEDICAL_DEVICE,
             "model": predictor,
@@ -68,7 +69,7 @@ class Page:
 
     def card(self, text: str) -> str:
         """The model card."""
-        return self._filled("card.html", card=text)
+        return self._filled("card.html", card=to_html(text))
 
     def docs(self, description: Mapping[str, Any]) -> str:
         """The API in words: the usual viewers would load their code from elsewhere."""

@@ -21,6 +21,8 @@ _MARGIN, _NAMES = 54.0, 120.0
 _PICTURE = 215.0
 _LEADING = 14.0
 _FOOT = 60.0
+_EVIDENCE = "Where the evidence for the score lies (Grad-CAM)"
+_NO_EVIDENCE = "No part of it speaks for a higher score"
 _INK, _GREY = (0.1, 0.1, 0.12), (0.36, 0.38, 0.42)
 
 
@@ -100,12 +102,15 @@ class _Report:
         self._y -= height + 8
 
     def _section(self, title: str, rows: list[tuple[str, str]]) -> None:
-        self._room(3 * _LEADING + 12)
+        wrapped = [
+            (_wrapped(name, "plain", 10, _NAMES - 8), _wrapped(value, "plain", 10, _WIDTH - 2 * _MARGIN - _NAMES))
+            for name, value in rows
+        ]
+        height = 28 + _LEADING * sum(max(len(labels), len(lines)) for labels, lines in wrapped)
+        self._room(height if height < _HEIGHT / 2 else 3 * _LEADING + 12)  # a short section stays on one page
         self._y -= 10
         self._text(title, "bold", 12, leading=18)
-        for name, value in rows:
-            lines = _wrapped(value, "plain", 10, _WIDTH - 2 * _MARGIN - _NAMES)
-            labels = _wrapped(name, "plain", 10, _NAMES - 8)
+        for labels, lines in wrapped:
             for number in range(max(len(lines), len(labels))):
                 self._room(_LEADING)
                 self._canvas.setFont("plain", 10)
@@ -130,8 +135,12 @@ class _Report:
         self._canvas.setFont("plain", 9)
         self._canvas.setFillColorRGB(*_GREY)
         self._canvas.drawString(_MARGIN, y - 13, "The image as the model sees it")
-        self._canvas.drawString(right, y - 13, "Where the evidence for the score lies (Grad-CAM)")
+        self._canvas.drawString(right, y - 13, _EVIDENCE if self._shows_evidence() else _NO_EVIDENCE)
         self._y = y - 22
+
+    def _shows_evidence(self) -> bool:
+        heatmap = self._answer.prediction.heatmap
+        return heatmap is not None and bool(heatmap.max() > 0)
 
 
 def _wrapped(text: str, font: str, size: float, width: float) -> list[str]:

@@ -34,7 +34,7 @@ def sections(answer: Answer, predictor: Predictor) -> list[Section]:
     prediction = answer.prediction
     found = [
         Section("Result", result_rows(prediction, predictor)),
-        Section("Every class", [(name, share(value)) for name, value in ranked(prediction.classes)]),
+        Section("Every class", [(name, f"{value:.3f}") for name, value in ranked(prediction.classes)]),
         Section("Models", member_rows(prediction)),
         Section("What was given", given_rows(prediction, predictor)),
         Section("Warnings", [("", warning) for warning in prediction.warnings]),
@@ -91,7 +91,7 @@ def system_rows(predictor: Predictor) -> Rows:
         records = f"{about['records']:,} records of {about['clusters']:,} {about['cluster']}s"
         rows.append(("Measured", f"{figure} on {records}, {share(about['prevalence'])} positive"))
     else:
-        rows.append(("Measured", "no figures are kept with these models; `melanomafusion bundle` keeps them"))
+        rows.append(("Measured", "no figures are kept with these models; the command melanomafusion bundle keeps them"))
     rows += [("Note", note) for note in metrics.get("notes", [])]
     rows.append(("Software", f"melanomafusion {version('melanomafusion')}"))
     return rows

@@ -1,6 +1,7 @@
 """Page, text report and PDF: they say what the predictor says, and whatever a stranger writes stays text."""
 
 import base64
+import dataclasses
 import html
 import io
 import json
@@ -14,6 +15,8 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
+from melanomafusion.deploy.card import model_card
+from melanomafusion.deploy.ensemble_bundle import EnsembleBundle
 from melanomafusion.deploy.predictor import Predictor
 from melanomafusion.deploy.sums import write_sums
 from melanomafusion.notice import NOT_A_MEDICAL_DEVICE
@@ -178,10 +181,9 @@ def test_names_and_notes_of_a_bundle_are_shown_as_text(ensemble_bundle, painted,
     ):
         content = json.loads((copy / file).read_text(encoding="utf-8"))
         (copy / file).write_text(json.dumps(change(content)), encoding="utf-8")
-    (copy / "README.md").write_text("\n".join(INJECTIONS), encoding="utf-8")
     write_sums(copy)
-    predictor = Predictor(copy, engine="onnxruntime")
-    with TestClient(build_app(predictor, card="\n".join(INJECTIONS)), base_url="http://localhost") as client:
+    predictor, card = Predictor(copy, engine="onnxruntime"), model_card(EnsembleBundle.read(copy))
+    with TestClient(build_app(predictor, card=card), base_url="http://localhost") as client:
         result, card = posted(client, painted()).text, client.get("/card").text
         form = client.get("/").text
     report, pdf = attached(result, "text").decode("utf-8"), squeezed(pdf_text(attached(result, "pdf")))
@@ -204,9 +206,9 @@ def test_class_names_are_shown_as_text(predictor, painted):
         report, pdf = as_text(given, predictor), squeezed(pdf_text(report_pdf(given, predictor)))
     finally:
         given.prediction.classes.clear()
-    pdf = pdf.replace("1.0%", "")  # stands between the lines of a long name
+    pdf = pdf.replace("0.010", "")  # stands between the lines of a long name
     for text in INJECTIONS:
-        assert f"{text}: 1.0 %\n" in report
+        assert f"{text}: 0.010\n" in report
         assert squeezed(text) in pdf
 
 
@@ -236,8 +238,12 @@ def test_a_long_report_goes_over_pages(predictor, painted):
 
 
 def test_card_and_api_pages_stand(client, ensemble_bundle):
-    card = html.unescape(client.get("/card").text)
-    assert (ensemble_bundle / "README.md").read_text(encoding="utf-8") in card.replace("\r\n", "\n")
+    card = client.get("/card").text
+    said = [
+        line.split("# ")[1] for line in (ensemble_bundle / "README.md").read_text("utf-8").splitlines() if "# " in line
+    ]
+    assert [html.unescape(title) for title in re.findall(r"<h[12]>(.*?)</h[12]>", card)] == said
+    assert "<td>Ethics approval</td>" in card
     docs = client.get("/docs").text
     for part in ("/api/v1/predict", "anatom_site_general_challenge", "413", "Retry-After", "calibrated_on"):
         assert part in docs
@@ -250,3 +256,31 @@ def test_nothing_is_asked_of_elsewhere(client, page):
         answer = client.get(f"/static/{file}")
         assert answer.status_code == 200
         assert "http" not in answer.text.replace("http://www.w3.org/2000/svg", "")
+
+
+def test_a_card_brings_no_link_no_picture_and_no_html(predictor):
+    """A card is read as Markdown; whoever made the bundle can say nothing with it but text."""
+    hostile = [
+        "[press](javascript:alert(1))",
+        "![x](http://example.org/x.png)",
+        "<http://example.org>",
+        "<img src=x onerror=alert(1)>",
+        "[r]: http://example.org",
+        "&lt;script&gt;",
+        "http://example.org/",
+    ]
+    card = "# Card\n\n" + "\n\n".join(hostile) + "\n\n| a |\n|---|\n| <script>alert(1)</script> |\n"
+    with TestClient(build_app(predictor, card=card), base_url="http://localhost") as client:
+        shown = client.get("/card").text
+    article = re.search(r"<article.*</article>", shown, re.DOTALL).group()
+    assert not re.findall(r"<(?:a|img|script|svg)\b", article)
+    for text in hostile:
+        assert html.escape(text) in article
+
+
+def test_the_pdf_says_where_no_part_of_the_image_speaks_for_the_score(predictor, painted):
+    given = answer(predictor, painted(), {}, pictures=True)
+    for shown, words in ((given.prediction.heatmap * 0, True), (given.prediction.heatmap * 0 + 1, False)):
+        changed = dataclasses.replace(given, prediction=dataclasses.replace(given.prediction, heatmap=shown))
+        text = squeezed(pdf_text(report_pdf(changed, predictor)))
+        assert (squeezed("No part of it speaks for a higher score") in text) == words
