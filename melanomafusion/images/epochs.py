@@ -44,6 +44,7 @@ class Epochs:
         source_sampling: source → records drawn, as a multiple of its records.
         seed: of order and metadata dropout.
         counter: whose epoch comes next.
+        left_out: records at the beginning of each epoch that are not drawn.
     """
 
     targets: np.ndarray
@@ -58,10 +59,11 @@ class Epochs:
     source_sampling: Mapping[str, float] | None
     seed: int
     counter: EpochCounter = field(default_factory=EpochCounter)
+    left_out: int = 0
 
     def __len__(self) -> int:
-        """Records in an epoch; the same for each."""
-        return len(self._rows(np.random.default_rng(self.seed)))
+        """Records drawn in an epoch; the same for each."""
+        return max(0, len(self._rows(np.random.default_rng(self.seed))) - self.left_out)
 
     def draw(self) -> tuple[np.ndarray, ...]:
         """The next epoch.
@@ -76,8 +78,9 @@ class Epochs:
         metadata = self.metadata
         if self.encoder is not None and self.metadata_dropout:
             metadata = self.encoder.drop_fields(metadata, self.metadata_dropout, rng)
+        repeats, order = _repeats(order)[self.left_out :], order[self.left_out :]
         epochs = np.full(len(order), epoch)
-        return order, _repeats(order), epochs, metadata[order], self.labels[order], self.weights[order]
+        return order, repeats, epochs, metadata[order], self.labels[order], self.weights[order]
 
     def _rows(self, rng: np.random.Generator) -> np.ndarray:
         return epoch_rows(

@@ -54,6 +54,7 @@ def training_pipeline(
     seed: int = 0,
     pixels: Pixels | None = None,
     counter: EpochCounter | None = None,
+    first_batch: int = 0,
 ) -> tf.data.Dataset:
     """Shuffled, augmented batches for `model.fit`; one pass is one epoch, and each pass is another one.
 
@@ -75,6 +76,7 @@ def training_pipeline(
         seed: of order, augmentation, mixing and metadata dropout.
         pixels: decoded images (`open_pixels`); files are decoded in each epoch without it.
         counter: whose epoch comes next.
+        first_batch: batches at the beginning of each epoch that are left out, and not made.
 
     Returns:
         Pipeline of (inputs, labels (B, 1) or one-hot (B, k) float32, sample weights (B,) float32).
@@ -106,6 +108,7 @@ def training_pipeline(
         source_sampling=source_sampling,
         seed=seed,
         counter=counter or EpochCounter(),
+        left_out=first_batch * batch_size,
     )
     images = _image_batches(dataset, spec, pixels)
 

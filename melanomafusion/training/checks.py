@@ -48,6 +48,16 @@ def check_run(
     return wanted, further
 
 
+def check_minutes(minutes: float | None) -> None:
+    """Refuse an interval between checkpoints that is none.
+
+    Raises:
+        RunError: not above 0.
+    """
+    if minutes is not None and not minutes > 0:
+        raise RunError(f"checkpoint_every_minutes is above 0, or None. Received: {minutes!r}")
+
+
 def _check_records(recipe: Recipe, records: Dataset) -> None:
     frame = records.frame
     if recipe.uses_metadata:

@@ -21,16 +21,20 @@ from ..deploy.bundle import write_bundle
 from ..deploy.trained_on import TrainedOn
 from ..errors import ImageError
 from ..evaluation.metrics import average_precision, roc_auc
+from ..execution.lock import only_one
 from ..images.pixels import Pixels, bad_images_message, decode_images, open_pixels
 from ..images.prepared import image_spec
 from ..images.spec import ImageSpec
 from ..models.fusion_model import build_fusion_model
 from ..predictions import Predictions
 from ..recipes.recipe import Recipe
-from .checks import check_run, inner_split
+from .checkpoints import Checkpoints
+from .checks import check_minutes, check_run, inner_split
 from .extra import with_extra
 from .operating import operating_metrics
 from .predict import predict_scores
+from .resume import Resume
+from .run import data_hash
 from .stages import OnEvent, train_stages
 
 
@@ -63,9 +67,13 @@ def fit_fold(
     pixels: Pixels | None = None,
     features: str | Path | None = None,
     tensorboard: bool = False,
+    checkpoint_every_minutes: float | None = 10.0,
     on_event: OnEvent | None = None,
 ) -> FoldResult:
     """Train on all folds but one, in this process, and score that one.
+
+    A fold that was stopped, in whatever way, goes on where its last checkpoint stands when it is called again with the
+    same recipe, records and `out`, and ends with the weights that it would have had; on a CPU bit for bit.
 
     The best epoch is chosen on an inner validation split of the training patients (the last one counts where the recipe
     makes no such split); the held-out fold is scored once, by the weights of that epoch.
@@ -80,31 +88,36 @@ def fit_fold(
         features: folder where features of a frozen backbone are kept (stages that train the head without
             augmentation), for other folds and runs; `out/features` without it.
         tensorboard: write TensorBoard logs to `out/tensorboard`.
+        checkpoint_every_minutes: a checkpoint within a long epoch after so long; None for the ends of epochs only.
         on_event: called with progress events; they are shown on the terminal without it.
 
     Raises:
-        MelanomaFusionError: wrong set-up, found before the first epoch.
+        MelanomaFusionError: wrong set-up, found before the first epoch; a checkpoint of another recipe, other records
+            or other versions, with the differences; a fold that another process is training.
 
     Notes:
         Sets the seeds of Python, NumPy and Keras. `cross_validate` runs it in a process of its own.
     """
     with shown(on_event, recipe.name) as report:
+        check_minutes(checkpoint_every_minutes)
         further = check_run(recipe, dataset, [fold], extra)[1].get(fold)
         out = make_folder(out)
         policy = keras.config.dtype_policy()
         kept = make_folder(features) if features else out / "features"
         try:
-            return _fit_fold(
-                recipe,
-                dataset,
-                fold,
-                out,
-                further,
-                pixels,
-                kept,
-                tensorboard,
-                lambda event: report({"fold": fold, **event}),
-            )
+            with only_one(out / "lock", f"Fold {fold} of {recipe.name}"):
+                return _fit_fold(
+                    recipe,
+                    dataset,
+                    fold,
+                    out,
+                    further,
+                    pixels,
+                    kept,
+                    tensorboard,
+                    checkpoint_every_minutes,
+                    lambda event: report({"fold": fold, **event}),
+                )
         finally:
             keras.config.set_dtype_policy(policy)
             if pixels is None:
@@ -120,9 +133,13 @@ def _fit_fold(
     pixels: Pixels | None,
     features: Path,
     tensorboard: bool,
+    checkpoint_every_minutes: float | None,
     report: OnEvent,
 ) -> FoldResult:
     started = time.monotonic()
+    checkpoints = Checkpoints(out / "checkpoints", lambda text: report({"kind": "warning", "text": text}))
+    identity = {"recipe": recipe.to_dict(), "records": data_hash(dataset, {fold: extra} if extra else {}), "fold": fold}
+    resume = Resume(checkpoints, identity, checkpoint_every_minutes, report)
     seed = recipe.seed * 1000 + fold
     set_up_keras(recipe, seed)
     train, held_out = dataset.held_out(fold)
@@ -146,6 +163,7 @@ def _fit_fold(
         seed=seed,
         report=report,
         tensorboard=out / "tensorboard" if tensorboard else None,
+        resume=resume,
     )
     report({"kind": "predict", "fold": fold, "records": len(held_out)})
     oof = _held_out_scores(model, recipe, held_out, encoder, spec, pixels)
@@ -166,7 +184,7 @@ def _fit_fold(
         "held_out_records": len(held_out),
         "grouped_by": oof.grouped_by,
         "parameters": int(model.count_params()),
-        "seconds": round(time.monotonic() - started, 1),
+        "seconds": round(resume.seconds + time.monotonic() - started, 1),
     }
     table = pd.DataFrame(history).assign(fold=fold)
     with atomic_file(out / "history.csv") as part:
@@ -177,6 +195,7 @@ def _fit_fold(
         out / "bundle", recipe=recipe, model=model, encoder=encoder, spec=spec, metrics=metrics, trained_on=trained_on
     )
     write_json(out / "metrics.json", metrics)  # last: its presence says that the fold is done
+    checkpoints.clear()
     return FoldResult(fold, oof, metrics, table, out / "bundle")
 
 

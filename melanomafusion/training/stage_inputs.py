@@ -42,29 +42,33 @@ class StageInputs:
     counter: EpochCounter
     report: Callable[[dict[str, Any]], None]
 
-    def of(self, model: keras.Model, stage: Stage) -> tuple[keras.Model, Any, Any]:
+    def of(self, model: keras.Model, stage: Stage, *, first_batch: int = 0) -> tuple[keras.Model, Any, Any]:
         """What a stage trains (the model or, sharing its layers, its head), its pipeline, and that of the validation
         records (None where there are none).
 
         Args:
             model: the whole model, frozen as the stage wants it.
             stage: one of the recipe's.
+            first_batch: batches that each epoch of the pipeline leaves out.
         """
         if self.spec is not None and trains_on_features(self.recipe, stage):
-            return self._of_features(model, self.spec)
+            return self._of_features(model, self.spec, first_batch)
         augmentation = self.recipe.augmentation_of(stage) if self.spec else "none"
         watched = None
         if self.validation is not None:
             watched = inference_pipeline(
                 self.validation, self.encoder, self.spec, batch_size=self._at_once, pixels=self.pixels
             )
-        return model, self._training(self.encoder, self.spec, augmentation=augmentation, pixels=self.pixels), watched
+        training = self._training(
+            self.encoder, self.spec, augmentation=augmentation, pixels=self.pixels, first_batch=first_batch
+        )
+        return model, training, watched
 
-    def _of_features(self, model: keras.Model, spec: ImageSpec) -> tuple[keras.Model, Any, Any]:
+    def _of_features(self, model: keras.Model, spec: ImageSpec, first_batch: int) -> tuple[keras.Model, Any, Any]:
         model.jit_compile = False  # it may predict without ever being compiled: no XLA there either
         rows: Any = RowEncoder(self.encoder)
         metadata = self.encoder is not None
-        training = self._training(rows, None, augmentation="none")
+        training = self._training(rows, None, augmentation="none", first_batch=first_batch)
         training = attach_features(training, self._features(model, spec, self.fit), metadata=metadata)
         watched = None
         if self.validation is not None:

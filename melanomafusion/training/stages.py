@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from ..data.dataset import Dataset
 from ..data.metadata import MetadataEncoder
 from ..deploy.scores import probabilities, scores_of
 from ..errors import RunError
+from ..execution import stopping
 from ..images.epochs import EpochCounter
 from ..images.pixels import Pixels
 from ..images.spec import ImageSpec
@@ -29,6 +31,7 @@ from .callbacks import (
     WarmupCosine,
 )
 from .optimizers import build_optimizer
+from .resume import Position, Resume, SaveProgress
 from .stage_inputs import StageInputs, labels_of
 
 Event = dict[str, Any]
@@ -48,6 +51,7 @@ def train_stages(
     seed: int,
     report: OnEvent,
     tensorboard: Path | None,
+    resume: Resume | None = None,
 ) -> tuple[list[Event], BestEpoch]:
     """Train a model in place through the recipe's stages; it ends with the weights of the best epoch.
 
@@ -63,6 +67,7 @@ def train_stages(
         seed: of order, augmentation and metadata dropout.
         report: called with progress events.
         tensorboard: folder for TensorBoard logs, or None.
+        resume: where an earlier process stopped, and where this one keeps its progress; nothing is kept without it.
 
     Returns:
         History, one row per epoch, and the best epoch.
@@ -70,53 +75,103 @@ def train_stages(
     Raises:
         RunError: the loss is no longer a number.
     """
-    counter, history = EpochCounter(), []
-    best = BestEpoch(recipe.monitor if validation is not None else LAST_EPOCH, model)
+    counter = EpochCounter()
     inputs = StageInputs(recipe, fit, validation, encoder, spec, pixels, features, seed, counter, report)
-    outputs = len(recipe.classes) or 1
     labels = None if validation is None else _shaped_labels(recipe, validation)
-    loss = build_loss(recipe)
-    first_epoch = 0
+    best = BestEpoch(recipe.monitor if validation is not None else LAST_EPOCH, model)
+    stages = _Stages(model, recipe, inputs, labels, build_loss(recipe), best, [], report, tensorboard, resume)
+    begin, first_epoch = Position(), 0
+    if resume is not None:
+        resume.put_back(model, best, stages.history)
+        begin = resume.position
     for number, stage in enumerate(recipe.stages, start=1):
+        if number == begin.stage and begin.stage_done:
+            best.restore(model)
+            first_epoch = begin.epoch
+        elif number >= begin.stage:
+            at = begin if number == begin.stage else Position(number, first_epoch, first_epoch)
+            first_epoch = stages.train(stage, at)
+    return stages.history, best
+
+
+@dataclass(frozen=True)
+class _Stages:
+    """What all stages of a fold share."""
+
+    model: keras.Model
+    recipe: Recipe
+    inputs: StageInputs
+    labels: np.ndarray | None
+    loss: keras.losses.Loss
+    best: BestEpoch
+    history: list[Event]
+    report: OnEvent
+    tensorboard: Path | None
+    resume: Resume | None
+
+    def train(self, stage: Stage, at: Position) -> int:
+        """Train one stage, or what an earlier process left of it; returns the number of epochs so far."""
+        recipe, model = self.recipe, self.model
         slow = set_trainable(model, recipe, stage)
-        trained, pipeline, watched = inputs.of(model, stage)
+        trained, pipeline, watched = self.inputs.of(model, stage)
         steps = int(pipeline.cardinality())
-        seen = SeenScores(steps * recipe.batch_size, outputs)
+        seen = SeenScores(steps * recipe.batch_size, len(recipe.classes) or 1)
         # No XLA: on a CPU it makes EfficientNet seven to ten times slower.
-        trained.compile(build_optimizer(stage, slow), loss, weighted_metrics=[], metrics=[seen], jit_compile=False)
+        trained.compile(build_optimizer(stage, slow), self.loss, weighted_metrics=[], metrics=[seen], jit_compile=False)
+        callbacks = self._callbacks(at.stage, stage, seen, watched, steps)
+        last_epoch = at.first_epoch + stage.epochs
+        if self.resume is None:
+            _fit(trained, pipeline, at.epoch, last_epoch, callbacks)
+        else:
+            saver = SaveProgress(self.resume, model, seen, callbacks, self.history, at, last_epoch, steps)
+            with stopping.saving():
+                self._fit_and_save(trained, pipeline, stage, at, last_epoch, [*callbacks, saver])
+        if not math.isfinite(self.history[-1]["loss"]):
+            raise RunError(
+                f"The loss became {self.history[-1]['loss']} in epoch {self.history[-1]['epoch']} (stage {at.stage}). "
+                f"Lower the learning rate ({stage.learning_rate})."
+            )
+        self.best.restore(model)
+        return int(self.history[-1]["epoch"])
+
+    def _fit_and_save(
+        self, trained: keras.Model, pipeline: Any, stage: Stage, at: Position, last_epoch: int, callbacks: list[Any]
+    ) -> None:
+        epoch = at.epoch
+        if at.batch:  # the rest of an epoch, in a `fit` of its own
+            _, rest, _ = self.inputs.of(self.model, stage, first_batch=at.batch)
+            _fit(trained, rest, epoch, epoch + 1, callbacks)
+            epoch += 1
+            if trained.stop_training:
+                return
+            callbacks[-1].carry_over()
+        if epoch < last_epoch:
+            _fit(trained, pipeline, epoch, last_epoch, callbacks)
+
+    def _callbacks(self, number: int, stage: Stage, seen: SeenScores, watched: Any, steps: int) -> list[Any]:
+        recipe = self.recipe
         scores = EpochScores(
             seen=seen,
             validation=watched,
-            labels=labels,
+            labels=self.labels,
             to_scores=lambda logits: scores_of(probabilities(logits), recipe),
             is_positive=lambda rows: _is_positive(rows, recipe),
-            loss=loss,
-            counter=counter,
-            history=history,
+            loss=self.loss,
+            counter=self.inputs.counter,
+            history=self.history,
             stage=number,
-            on_epoch=lambda row: report({"kind": "epoch", "epochs": recipe.epochs, **_plain(row)}),
+            on_epoch=lambda row: self.report({"kind": "epoch", "epochs": recipe.epochs, **_plain(row)}),
         )
-        callbacks = [scores, BatchProgress(steps, report), best, *schedule_callbacks(stage, recipe.monitor, steps)]
-        if recipe.ema:
-            callbacks.insert(0, AveragedWeights(recipe.ema))
-        if tensorboard:
-            callbacks.append(keras.callbacks.TensorBoard(str(tensorboard)))
-        trained.fit(
-            pipeline,
-            initial_epoch=first_epoch,
-            epochs=first_epoch + stage.epochs,
-            callbacks=callbacks,
-            shuffle=False,
-            verbose=0,
-        )
-        if not math.isfinite(history[-1]["loss"]):
-            raise RunError(
-                f"The loss became {history[-1]['loss']} in epoch {history[-1]['epoch']} (stage {number}). "
-                f"Lower the learning rate ({stage.learning_rate})."
-            )
-        first_epoch = history[-1]["epoch"]
-        best.restore(model)
-    return history, best
+        callbacks: list[Any] = [AveragedWeights(recipe.ema)] if recipe.ema else []
+        callbacks += [scores, BatchProgress(steps, self.report), self.best]
+        callbacks += schedule_callbacks(stage, recipe.monitor, steps)
+        if self.tensorboard:
+            callbacks.append(keras.callbacks.TensorBoard(str(self.tensorboard)))
+        return callbacks
+
+
+def _fit(model: keras.Model, pipeline: Any, first_epoch: int, last_epoch: int, callbacks: list[Any]) -> None:
+    model.fit(pipeline, initial_epoch=first_epoch, epochs=last_epoch, callbacks=callbacks, shuffle=False, verbose=0)
 
 
 def build_loss(recipe: Recipe) -> keras.losses.Loss:

@@ -1,0 +1,60 @@
+"""One process at a time: a lock that the system itself takes back when its holder dies."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from ..atomic import make_folder
+from ..errors import RunError
+
+try:
+    import fcntl
+except ImportError:  # Windows has none: there nothing keeps two commands apart
+    fcntl = None  # type: ignore[assignment]
+
+
+@contextmanager
+def only_one(path: str | Path, doing: str) -> Iterator[None]:
+    """Hold a lock file.
+
+    Args:
+        path: the file; its text says who holds it. It stays where it is: deleting it could let two in.
+        doing: what is done, for the message.
+
+    Raises:
+        RunError: another process holds it.
+    """
+    make_folder(Path(path).parent)
+    with Path(path).open("a+", encoding="utf-8") as file:
+        if fcntl is not None and not _take(file, fcntl.LOCK_EX, tries=20):
+            file.seek(0)
+            raise RunError(f"{doing} is under way in another process ({file.read().strip()}).")
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        file.flush()
+        yield
+
+
+def is_held(path: str | Path) -> bool:
+    """Whether a process holds a lock file now."""
+    if fcntl is None or not Path(path).is_file():
+        return False
+    with Path(path).open("r", encoding="utf-8") as file:
+        return not _take(file, fcntl.LOCK_SH, tries=1)
+
+
+def _take(file: IO[str], kind: int, tries: int) -> bool:
+    for attempt in range(tries):  # somebody may have looked whether it is held, for a moment
+        try:
+            fcntl.flock(file, kind | fcntl.LOCK_NB)
+        except OSError:
+            time.sleep(0.05 if attempt + 1 < tries else 0)
+        else:
+            return True
+    return False
