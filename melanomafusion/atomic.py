@@ -87,6 +87,15 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
 
 
+def delete_parts(folder: str | Path) -> None:
+    """Delete what a process that was killed had begun to write in a folder; nobody else may be writing there."""
+    for part in Path(folder).glob(".*.part"):
+        if part.is_dir():
+            shutil.rmtree(part, ignore_errors=True)
+        else:
+            part.unlink(missing_ok=True)
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Write UTF-8 text with `\\n` line ends, whole or not at all."""
     with atomic_file(path) as part:

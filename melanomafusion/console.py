@@ -51,7 +51,7 @@ class RunProgress:
             disable=not console.is_terminal,
         )
         self.bars: dict[str, TaskID] = {}
-        self.last: dict[str, Any] | None = None
+        self.last: dict[int, dict[str, Any]] = {}  # epoch of each fold under way
         self.noted = False
 
     def __enter__(self) -> RunProgress:
@@ -62,7 +62,8 @@ class RunProgress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is None:
-            self._finish_fold()
+            for fold in list(self.last):
+                self._finish_fold(fold)
         self.progress.stop()
 
     def __call__(self, event: dict[str, Any]) -> None:
@@ -75,18 +76,37 @@ class RunProgress:
         elif kind == "bundle":
             self._bar("bundle", f"{self.label}: models", event["done"], event["total"])
         elif kind == "fold":
-            self._finish_fold()
-            self._bar("epochs", f"{self.label}: fold {event['fold']}, epochs", 0, event["epochs"])
+            self._bar(f"epochs {event['fold']}", f"{self.label}: fold {event['fold']}, epochs", 0, event["epochs"])
             if not self.console.is_terminal:
                 self.console.print(f"{self.label}: fold {event['fold']} …", highlight=False)
         elif kind == "batch":
-            self._bar("batches", f"{self.label}: batches", event["done"], event["total"])
+            self._bar(
+                f"batches {event['fold']}",
+                f"{self.label}: fold {event['fold']}, batches",
+                event["done"],
+                event["total"],
+            )
         elif kind == "epoch":
-            self.last = event
+            self.last[event["fold"]] = event
             note = f"loss {_figure(event['loss'])}"
             if "val_auc" in event:
                 note += f", validation AUC {_figure(event['val_auc'])}"
-            self._bar("epochs", f"{self.label}: fold {event['fold']}, epochs", event["epoch"], event["epochs"], note)
+            self._bar(
+                f"epochs {event['fold']}",
+                f"{self.label}: fold {event['fold']}, epochs",
+                event["epoch"],
+                event["epochs"],
+                note,
+            )
+        elif kind == "fold_done":
+            self._finish_fold(event["fold"])
+        elif kind == "resumed":
+            where = f" after batch {event['batch']}" if event["batch"] else ""
+            self.console.print(
+                f"{self.label}: fold {event['fold']} goes on in epoch {event['epoch']}{where}", highlight=False
+            )
+        elif kind == "warning":
+            self.console.print(f"{self.label}: {event['text']}", highlight=False, markup=False)
         elif kind == "note" and not self.noted:  # the same for every fold but for the counts
             self.noted = True
             self.console.print(f"{self.label}: {event['text']}", highlight=False)
@@ -96,12 +116,14 @@ class RunProgress:
             self.bars[key] = self.progress.add_task(description, total=total, note=note)
         self.progress.update(self.bars[key], description=description, completed=done, total=total, note=note)
 
-    def _finish_fold(self) -> None:
-        if self.last is not None:
-            done = f"{self.label}: fold {self.last['fold']} done, {self.last['epoch']} epochs"
-            watched = f", inner validation AUC {_figure(self.last['val_auc'])}" if "val_auc" in self.last else ""
-            self.console.print(done + watched, highlight=False)
-            self.last = None
+    def _finish_fold(self, fold: int) -> None:
+        for key in (f"epochs {fold}", f"batches {fold}"):
+            if key in self.bars:
+                self.progress.remove_task(self.bars.pop(key))
+        last = self.last.pop(fold, None)
+        if last is not None:
+            watched = f", inner validation AUC {_figure(last['val_auc'])}" if "val_auc" in last else ""
+            self.console.print(f"{self.label}: fold {fold} done, {last['epoch']} epochs{watched}", highlight=False)
 
 
 def _figure(value: float | None) -> str:

@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from ..errors import MelanomaFusionError, PredictionsWarning, RunError
+from ..execution import stopping
 from ..notice import NOT_A_MEDICAL_DEVICE
 
 if TYPE_CHECKING:
@@ -172,6 +173,9 @@ def main() -> None:
             warnings.simplefilter("always", PredictionsWarning)
             warnings.showwarning = _show_warning
             app()
+    except stopping.Stopped:
+        message = "Stopped, as asked (SIGTERM). What was done is saved; run the same command again to go on."
+        _fail(message, stopping.EXIT_STOPPED)
     except MelanomaFusionError as error:
         _fail(str(error), 1)
     except OSError as error:

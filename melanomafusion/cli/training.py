@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from ..errors import RecipeError
+from ..execution import stopping
 from .app import (
     AlsoOption,
     AsJson,
@@ -127,6 +128,10 @@ def train(
         Path | None, typer.Option(help="Folder for features of frozen backbones, shared by runs.")
     ] = None,
     tensorboard: bool = False,
+    checkpoint_every_minutes: Annotated[
+        float, typer.Option(help="A checkpoint within a long epoch after so long; 0: at the ends of epochs only.")
+    ] = 10.0,
+    workers: Annotated[int, typer.Option(help="Folds trained at once, each with its share of the cores.")] = 1,
     restart: Annotated[bool, typer.Option(help="Throw away an earlier run in the folder.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -157,6 +162,7 @@ def train(
     screen.print(repr(dataset))
     from ..training.cross_validation import cross_validate
 
+    stopping.listen()
     with RunProgress(screen, chosen.name) as progress:
         cv = cross_validate(
             chosen,
@@ -168,6 +174,8 @@ def train(
             restart=restart,
             features=features,
             tensorboard=tensorboard,
+            checkpoint_every_minutes=checkpoint_every_minutes or None,
+            workers=workers,
             on_event=progress,
         )
     if as_json:

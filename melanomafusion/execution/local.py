@@ -8,21 +8,30 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 from .. import errors
 from ..errors import MelanomaFusionError, RunError
+from . import stopping
+from .shares import shares
 
 Event = dict[str, Any]
 _LAST_LINES = 15
+_TIME_TO_SAVE = 60.0  # seconds; Slurm gives 30 before it kills, Kubernetes too
+
+
+class ProcessDied(RunError):
+    """A process ended without saying why: killed, out of memory, a crash."""
 
 
 @dataclass(frozen=True)
@@ -44,24 +53,39 @@ class Task:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
-def run_tasks(tasks: Sequence[Task], on_event: Callable[[Event], None] | None = None) -> list[Any]:
+def run_tasks(
+    tasks: Sequence[Task],
+    on_event: Callable[[Event], None] | None = None,
+    *,
+    at_once: int | None = None,
+    tries: int = 1,
+    return_errors: bool = False,
+) -> list[Any]:
     """Run tasks side by side, a process each, and wait for all of them.
 
     Args:
-        tasks: what to run; as many processes at once as there are tasks.
+        tasks: what to run.
         on_event: called with each event of any task, never twice at once.
+        at_once: so many processes at once, each with its share of the cores and GPUs; all tasks without it, and nothing
+            is shared out.
+        tries: how often a task is begun whose process dies without saying why; a "warning" event tells of each.
+        return_errors: have a `RunError` of a task stand in the place of its result, rather than raise it.
 
     Returns:
         The results, in the order of the tasks.
 
     Raises:
         MelanomaFusionError: what a task raised, the first in order; the other tasks are waited for.
-        RunError: a process died otherwise.
-        KeyboardInterrupt: after all processes were stopped.
+        ProcessDied: a process died otherwise.
+        KeyboardInterrupt, Stopped: after all processes were stopped; with `Stopped` they saved what they could.
     """
     lock = threading.Lock()
     running: set[subprocess.Popen[str]] = set()
     stopped = threading.Event()
+    count = min(at_once or len(tasks), len(tasks)) or 1
+    free: SimpleQueue[dict[str, str]] = SimpleQueue()
+    for share in shares(count) if at_once else [{}] * count:
+        free.put(share)
 
     def report(event: Event) -> None:
         if on_event:
@@ -73,16 +97,38 @@ def run_tasks(tasks: Sequence[Task], on_event: Callable[[Event], None] | None = 
         if stopped.is_set():
             process.kill()
 
-    with ThreadPoolExecutor(max(1, len(tasks))) as pool:
-        futures = [pool.submit(run_task, task, report, on_start=started) for task in tasks]
+    def run(task: Task) -> Any:
+        share = free.get()
+        try:
+            for left in reversed(range(tries)):
+                try:
+                    return run_task(task, report, on_start=started, share=share)
+                except ProcessDied as error:
+                    if not left or stopped.is_set():
+                        raise
+                    report({"kind": "warning", "text": f"{str(error).splitlines()[0]} It is begun once more."})
+        finally:
+            free.put(share)
+
+    with ThreadPoolExecutor(count) as pool:
+        futures = [pool.submit(run, task) for task in tasks]
         try:
             wait(futures)
-        except BaseException:
+        except BaseException as error:
             stopped.set()
+            for future in futures:
+                future.cancel()
             for process in running.copy():
-                process.kill()
+                process.terminate() if isinstance(error, stopping.Stopped) else process.kill()
             raise
-    return [future.result() for future in futures]
+    return [_result(future, return_errors) for future in futures]
+
+
+def _result(future: Future[Any], return_errors: bool) -> Any:
+    error = future.exception()
+    if return_errors and isinstance(error, RunError):
+        return error
+    return future.result()
 
 
 def run_task(
@@ -90,6 +136,7 @@ def run_task(
     on_event: Callable[[Event], None] | None = None,
     *,
     on_start: Callable[[subprocess.Popen[str]], None] | None = None,
+    share: Mapping[str, str] | None = None,
 ) -> Any:
     """Run one task and wait for it.
 
@@ -97,20 +144,22 @@ def run_task(
         task: what to run.
         on_event: called with each event that the task reports.
         on_start: called with the process, so that it can be stopped from outside.
+        share: variables that come before those that are set already.
 
     Returns:
         The task's result (a JSON value).
 
     Raises:
         MelanomaFusionError: what the task raised.
-        RunError: the process died otherwise; names its log and shows its last lines.
+        ProcessDied: the process died otherwise; names its log and shows its last lines.
+        Stopped: this process or that of the task was asked to stop; the task has saved what it could.
     """
     task.log.parent.mkdir(parents=True, exist_ok=True)
-    call = json.dumps({"function": task.function, "arguments": task.arguments})
+    call = json.dumps({"function": task.function, "arguments": task.arguments, "parent": os.getpid()})
     result: Any = None
     failure: Event | None = None
     finished = False
-    environment = {"TF_CPP_MIN_LOG_LEVEL": "2", **task.environment, **os.environ}
+    environment = {"TF_CPP_MIN_LOG_LEVEL": "2", **task.environment, **os.environ, **(share or {})}
     with task.log.open("w", encoding="utf-8") as log:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "melanomafusion.execution.worker"],
@@ -135,9 +184,14 @@ def run_task(
                     result, finished = event["value"], True
                 elif event["kind"] == "error":
                     failure = event
+                elif event["kind"] == "stopped":
+                    raise stopping.Stopped
                 elif on_event:
                     on_event(event)
             code = process.wait()
+        except stopping.Stopped:
+            _end(process)
+            raise
         except BaseException:
             process.kill()
             process.wait()
@@ -148,8 +202,29 @@ def run_task(
         raise _known_error(failure["type"])(failure["message"])
     if code != 0 or not finished:
         tail = "\n".join(task.log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LAST_LINES:])
-        raise RunError(f"{task.name} ended with exit code {code}. The end of {task.log}:\n{tail}")
+        raise ProcessDied(f"{task.name} {_how_it_ended(code)} The end of {task.log}:\n{tail}")
     return result
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Ask a process to save what it has and end; it is given the time."""
+    process.terminate()
+    try:
+        process.wait(_TIME_TO_SAVE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _how_it_ended(code: int) -> str:
+    if code >= 0:
+        return f"ended with exit code {code}."
+    if -code == signal.SIGKILL:
+        return (
+            "was killed (SIGKILL), as systems do when memory runs out: lower batch_size or image_size, or run fewer "
+            "folds at once."
+        )
+    return f"was ended by signal {-code} ({signal.strsignal(-code)})."
 
 
 def _known_error(name: str) -> Callable[[str], MelanomaFusionError]:

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from ..atomic import atomic_folder
+from ..atomic import atomic_folder, delete_parts
 from ..deploy.sums import SUMS, check_sums, write_sums
 from ..errors import BundleError
 
@@ -71,7 +71,11 @@ class Checkpoints:
             shutil.rmtree(self._path(number), ignore_errors=True)
 
     def newest(self) -> State | None:
-        """The last sound state; None where there is none. Damaged ones are told of, and left where they are."""
+        """The last sound state; None where there is none. Damaged ones are told of, and left where they are.
+
+        What an earlier process had begun to write is deleted: only one may train a fold at a time.
+        """
+        delete_parts(self.folder)
         for number in reversed(self._numbers()):
             path = self._path(number)
             try:

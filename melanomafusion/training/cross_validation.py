@@ -6,25 +6,27 @@ import shutil
 import tempfile
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 
-from ..atomic import atomic_file, make_folder
+from ..atomic import atomic_file, make_folder, write_text
 from ..console import OnEvent, shown
 from ..data.dataset import Dataset
 from ..deploy.bundle import Bundle, find_bundles
 from ..errors import ImageError, RunError
-from ..execution.local import Task, run_task
+from ..execution.local import Task, run_task, run_tasks
+from ..execution.lock import is_held
 from ..images.pixels import bad_images_message, decode_images
 from ..images.prepared import image_spec
 from ..predictions import Predictions
 from ..recipes.recipe import Recipe
-from .checks import check_run
+from .checks import check_minutes, check_run
 from .extra import Extra
 from .results import CrossValidation, collect
-from .run import Run, open_run
+from .run import FAILED, Run, open_run
 
+_TRIES = 3
 _TASKS = "melanomafusion.training.tasks"
 # They count only before a process loads TensorFlow; training on a CPU is 1.3 to 1.9 times faster with them
 # (benchmarks/cpu_settings.py). oneDNN is off by default on processors without AVX-512. glibc gives large tensors back
@@ -49,12 +51,15 @@ def cross_validate(
     restart: bool = False,
     features: str | Path | None = None,
     tensorboard: bool = False,
+    checkpoint_every_minutes: float | None = 10.0,
+    workers: int = 1,
     on_event: OnEvent | None = None,
 ) -> CrossValidation:
     """Train a recipe over the folds of a data set.
 
-    A run that was stopped goes on with the folds that are not done when it is started again with the same recipe, data
-    and folder. All set-up is checked, and every image decoded once, before the first epoch.
+    A run that was stopped, in whatever way, goes on where it was when it is started again with the same recipe, data
+    and folder, within a fold too (`fit_fold`). A fold whose process dies is begun again from its last checkpoint, twice
+    at most; the other folds go on. All set-up is checked, and every image decoded once, before the first epoch.
 
     Args:
         recipe: what to build and how to train it.
@@ -69,6 +74,8 @@ def cross_validate(
         features: folder where features of a frozen backbone are kept (stages that train the head without
             augmentation); runs that share it compute them once. `out/features` without it.
         tensorboard: write TensorBoard logs into each fold's folder.
+        checkpoint_every_minutes: a checkpoint within a long epoch after so long; None for the ends of epochs only.
+        workers: folds trained at once, each with its share of the cores, and a GPU of its own where it can.
         on_event: called with progress events; they are shown on the terminal without it.
 
     Returns:
@@ -81,6 +88,9 @@ def cross_validate(
     with shown(on_event, recipe.name) as report:
         if on_bad_image not in ("error", "skip"):
             raise RunError(f'on_bad_image is "error" or "skip". Received: on_bad_image={on_bad_image!r}')
+        check_minutes(checkpoint_every_minutes)
+        if workers < 1:
+            raise RunError(f"workers is the number of folds trained at once. Received: workers={workers!r}")
         skipped = Path(out) / "bad_images.csv"
         if skipped.is_file() and not restart:  # an earlier start left these out as unreadable
             dataset, extra = _without(dataset, extra, pd.read_csv(skipped, dtype=str)["image_name"].tolist())
@@ -90,26 +100,46 @@ def cross_validate(
         to_train = [fold for fold in wanted if not run.is_done(fold)]
         if to_train:
             _prepare(run, recipe, on_bad_image, report)
-        for fold in to_train:
-            last = fold == to_train[-1]
-            report({"kind": "fold", "fold": fold, "folds": len(wanted), "epochs": recipe.epochs})
-            task = Task(
-                f"fold {fold}",
-                f"{_TASKS}:train_fold",
-                {
-                    "run": str(run.path),
-                    "fold": fold,
-                    "features": str(kept),
-                    "tensorboard": tensorboard,
-                    # The process of the last fold has Keras loaded: it draws what the whole run gets wrong.
-                    "errors_of": wanted if last and recipe.uses_images else None,
-                },
-                run.fold(fold) / "log.txt",
-                TENSORFLOW_ON_CPU,
-            )
-            run_task(task, lambda event, fold=fold: report({"fold": fold, **event}))  # type: ignore[misc]
-        shutil.rmtree(run.pixels, ignore_errors=True)
+        task = {
+            "run": str(run.path),
+            "folds": wanted,
+            "features": str(kept),
+            "tensorboard": tensorboard,
+            "checkpoint_every_minutes": checkpoint_every_minutes,
+        }
+        _train_folds(run, to_train, task, workers, report)
+        if not any(is_held(lock) for lock in run.path.glob("fold-*/lock")):  # another command may train further folds
+            shutil.rmtree(run.pixels, ignore_errors=True)
         return collect(run, wanted)
+
+
+def _train_folds(run: Run, folds: Sequence[int], arguments: dict[str, Any], workers: int, report: OnEvent) -> None:
+    """Train folds in processes of their own; one that fails does not keep the others from it.
+
+    Raises:
+        RunError: folds that failed, and why.
+    """
+    tasks = [
+        Task(
+            f"Fold {fold}",
+            f"{_TASKS}:train_fold",
+            {**arguments, "fold": fold},
+            run.fold(fold) / "log.txt",
+            TENSORFLOW_ON_CPU,
+        )
+        for fold in folds
+    ]
+    for fold in folds:
+        (run.fold(fold) / FAILED).unlink(missing_ok=True)
+    results = run_tasks(tasks, report, at_once=workers, tries=_TRIES, return_errors=True)
+    failed = {fold: result for fold, result in zip(folds, results, strict=True) if isinstance(result, RunError)}
+    for fold, error in failed.items():
+        write_text(run.fold(fold) / FAILED, f"{error}\n")
+    if len(failed) == 1:
+        raise next(iter(failed.values()))
+    if failed:
+        said = "\n".join(f"Fold {fold}: {error}" for fold, error in failed.items())
+        raise RunError(f"{len(failed)} of {len(folds)} folds failed.\n{said}")
 
 
 def predict_run(path: str | Path, dataset: Dataset, *, on_event: OnEvent | None = None) -> Predictions:

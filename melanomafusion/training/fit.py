@@ -12,7 +12,7 @@ import keras
 import pandas as pd
 import tensorflow as tf
 
-from ..atomic import atomic_file, make_folder, write_json
+from ..atomic import atomic_file, delete_parts, make_folder, write_json
 from ..console import shown
 from ..data.dataset import Dataset
 from ..data.imbalance import imbalance_report
@@ -106,6 +106,7 @@ def fit_fold(
         kept = make_folder(features) if features else out / "features"
         try:
             with only_one(out / "lock", f"Fold {fold} of {recipe.name}"):
+                delete_parts(out)
                 return _fit_fold(
                     recipe,
                     dataset,

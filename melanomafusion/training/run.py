@@ -16,6 +16,7 @@ from ..data.folds import write_folds
 from ..errors import RecipeError, RunError
 from ..recipes.recipe import Recipe
 
+FAILED = "failed.txt"  # why a fold ended
 _LEARNT_BY = "learnt_by_fold"
 _OURS = (
     "recipe.json",
@@ -127,9 +128,9 @@ def open_run(
         _clear(path)
     elif exists:
         difference = _difference(run, recipe, data_hash(dataset, extra or {}))
-        if difference and any(path.glob("fold-*/metrics.json")):
+        if difference and (any(path.glob("fold-*/metrics.json")) or any(path.glob("fold-*/checkpoints/*"))):
             raise RunError(f"{path} holds a run {difference} Name another folder, or restart.")
-        if difference:  # no fold was finished: nothing is lost by starting with the recipe as it is now
+        if difference:  # no epoch was finished: nothing is lost by starting with the recipe as it is now
             _clear(path)
     make_folder(path)
     run.write_records(dataset, extra or {})

@@ -36,11 +36,19 @@ def check_weights(*, on_event: OnEvent, run: str) -> None:
 
 
 def train_fold(
-    *, on_event: OnEvent, run: str, fold: int, features: str, tensorboard: bool, errors_of: list[int] | None
+    *,
+    on_event: OnEvent,
+    run: str,
+    fold: int,
+    folds: list[int],
+    features: str,
+    tensorboard: bool,
+    checkpoint_every_minutes: float | None,
 ) -> None:
-    """Train one fold of a run that was prepared; then draw the errors of these folds, where any are named."""
+    """Train one fold of a run that was prepared; whoever ends last of these folds draws what they get wrong."""
     opened = Run(Path(run))
     recipe, dataset = opened.recipe, opened.dataset
+    on_event({"kind": "fold", "fold": fold, "folds": len(folds), "epochs": recipe.epochs})
     pixels = None
     if recipe.uses_images:
         pixels = open_pixels(opened.with_images, image_spec(dataset, recipe.image_size), opened.pixels)
@@ -53,10 +61,12 @@ def train_fold(
         pixels=pixels,
         features=features,
         tensorboard=tensorboard,
+        checkpoint_every_minutes=checkpoint_every_minutes,
         on_event=on_event,
     )
-    if errors_of:
-        _draw_errors(opened, errors_of)
+    on_event({"kind": "fold_done", "fold": fold})
+    if recipe.uses_images and all(opened.is_done(other) for other in folds):
+        _draw_errors(opened, folds)
 
 
 def _draw_errors(run: Run, folds: list[int]) -> None:
