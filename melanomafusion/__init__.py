@@ -109,6 +109,7 @@ _HOMES = {
     "melanomafusion.recipes.recipe": ("Recipe", "Stage"),
     "melanomafusion.training.cross_validation": ("cross_validate", "predict_run"),
     "melanomafusion.training.pseudo_labels": ("pseudo_label",),
+    "melanomafusion.training.status": ("run_status",),
     "melanomafusion.training.fit": ("fit_fold",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -1,6 +1,21 @@
 """The command line. Every heavy import is inside its command; wrong data end in one message and exit code 1."""
 
-from . import audit, baseline, bundle, compress, data, explain, fetch, predict, prepare, scores, serve, submit, training
+from . import (
+    audit,
+    baseline,
+    bundle,
+    compress,
+    data,
+    explain,
+    fetch,
+    predict,
+    prepare,
+    scores,
+    serve,
+    status,
+    submit,
+    training,
+)
 from .app import app, main
 
 __all__ = [
@@ -17,6 +32,7 @@ __all__ = [
     "prepare",
     "scores",
     "serve",
+    "status",
     "submit",
     "training",
 ]

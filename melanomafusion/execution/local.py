@@ -69,7 +69,7 @@ def run_tasks(
         at_once: so many processes at once, each with its share of the cores and GPUs; all tasks without it, and nothing
             is shared out.
         tries: how often a task is begun whose process dies without saying why; a "warning" event tells of each.
-        return_errors: have a `RunError` of a task stand in the place of its result, rather than raise it.
+        return_errors: have the `MelanomaFusionError` of a task stand in the place of its result.
 
     Returns:
         The results, in the order of the tasks.
@@ -126,7 +126,7 @@ def run_tasks(
 
 def _result(future: Future[Any], return_errors: bool) -> Any:
     error = future.exception()
-    if return_errors and isinstance(error, RunError):
+    if return_errors and isinstance(error, MelanomaFusionError):
         return error
     return future.result()
 

@@ -14,7 +14,7 @@ from ..atomic import atomic_file, make_folder, write_text
 from ..console import OnEvent, shown
 from ..data.dataset import Dataset
 from ..deploy.bundle import Bundle, find_bundles
-from ..errors import ImageError, RunError
+from ..errors import ImageError, MelanomaFusionError, RunError
 from ..execution.local import Task, run_task, run_tasks
 from ..execution.lock import is_held
 from ..images.pixels import bad_images_message, decode_images
@@ -100,6 +100,9 @@ def cross_validate(
         to_train = [fold for fold in wanted if not run.is_done(fold)]
         if to_train:
             _prepare(run, recipe, on_bad_image, report)
+        else:
+            folds_were = "1 fold was" if len(wanted) == 1 else f"{len(wanted)} folds were"
+            report({"kind": "warning", "text": f"nothing to do: {folds_were} trained already. --restart begins anew."})
         task = {
             "run": str(run.path),
             "folds": wanted,
@@ -117,7 +120,7 @@ def _train_folds(run: Run, folds: Sequence[int], arguments: dict[str, Any], work
     """Train folds in processes of their own; one that fails does not keep the others from it.
 
     Raises:
-        RunError: folds that failed, and why.
+        MelanomaFusionError: what a fold failed of; of several, all of it.
     """
     tasks = [
         Task(
@@ -132,7 +135,9 @@ def _train_folds(run: Run, folds: Sequence[int], arguments: dict[str, Any], work
     for fold in folds:
         (run.fold(fold) / FAILED).unlink(missing_ok=True)
     results = run_tasks(tasks, report, at_once=workers, tries=_TRIES, return_errors=True)
-    failed = {fold: result for fold, result in zip(folds, results, strict=True) if isinstance(result, RunError)}
+    failed = {
+        fold: result for fold, result in zip(folds, results, strict=True) if isinstance(result, MelanomaFusionError)
+    }
     for fold, error in failed.items():
         write_text(run.fold(fold) / FAILED, f"{error}\n")
     if len(failed) == 1:

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from melanomafusion.data.dataset import Dataset
@@ -105,6 +106,17 @@ def test_batches_follow_from_seed_and_epoch_alone(dataset, encoder):
     again = training_pipeline(dataset, encoder, SPEC, counter=EpochCounter(2), **options)
     assert same(epoch(again), passes[2])
     assert not same(passes[1], passes[2])
+
+
+@pytest.mark.parametrize("first_batch", [1, 2])
+def test_a_pipeline_may_begin_within_an_epoch_with_the_batches_of_the_whole_one(dataset, encoder, first_batch):
+    options = {"metadata_dropout": 0.3, "class_weight": "oversample", "mixup": 0.4, "cutmix": 0.4, "batch_size": 16}
+    whole = list(training_pipeline(dataset, encoder, SPEC, counter=EpochCounter(4), **options))
+    rest = training_pipeline(dataset, encoder, SPEC, counter=EpochCounter(4), first_batch=first_batch, **options)
+    assert int(rest.cardinality()) == len(whole) - first_batch
+    for ours, theirs in zip(rest, whole[first_batch:], strict=True):
+        for one, other in zip(tf.nest.flatten(ours), tf.nest.flatten(theirs), strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
 def test_pictures_of_a_record_change_from_epoch_to_epoch(dataset):

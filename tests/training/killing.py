@@ -6,7 +6,6 @@ Moments are counted from 1: before and after each batch, and around everything t
 does to the disk; where a file is being written, half of it is there. Without a moment the count is printed at the end.
 """
 
-import contextlib
 import os
 import signal
 import sys
@@ -97,10 +96,9 @@ class Moments:
 SAVEZ = np.savez
 
 
-def main() -> None:
-    """Train one fold of a recipe, until it is done or the moment comes."""
-    data, recipe, out = sys.argv[1:4]
-    moments = Moments(int(sys.argv[4]) if len(sys.argv) > 4 else None)
+def train(folded: mf.Dataset, recipe: str, out: str | Path, fatal: int | None = None) -> int:
+    """Train one fold of a recipe, until it is done or the moment comes; returns the number of moments."""
+    moments = Moments(fatal)
     checkpoints.np.savez = moments.save_half
     moments.around(checkpoints, "_to_disk")
     moments.around(checkpoints.shutil, "rmtree")
@@ -109,10 +107,15 @@ def main() -> None:
     moments.around(resume.SaveProgress, "on_train_batch_end")
     moments.around(resume.SaveProgress, "on_epoch_end")
     resume._SHARE = 1e9  # save wherever it can be, however long it takes
+    mf.fit_fold(RECIPES[recipe], folded, 0, out=out, checkpoint_every_minutes=1e-6, on_event=lambda event: None)
+    return moments.count
+
+
+def main() -> None:
+    """What the command line says."""
+    data, recipe, out = sys.argv[1:4]
     folded = mf.assign_folds(mf.load_siim_isic_2020(data), 3)
-    with contextlib.suppress(BrokenPipeError):
-        mf.fit_fold(RECIPES[recipe], folded, 0, out=out, checkpoint_every_minutes=1e-6, on_event=lambda event: None)
-    print(moments.count)
+    print(train(folded, recipe, out, int(sys.argv[4]) if len(sys.argv) > 4 else None))
 
 
 if __name__ == "__main__":
