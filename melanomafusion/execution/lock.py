@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -39,6 +39,20 @@ def only_one(path: str | Path, doing: str) -> Iterator[None]:
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         file.flush()
         yield
+
+
+@contextmanager
+def in_use(path: str | Path) -> Iterator[Callable[[], bool]]:
+    """Hold a lock file together with others; the function that is given asks whether nobody else does any more.
+
+    Args:
+        path: the file. Once the answer was yes, whoever comes waits until the context ends.
+    """
+    make_folder(Path(path).parent)
+    with Path(path).open("a+", encoding="utf-8") as file:
+        if fcntl is not None:
+            fcntl.flock(file, fcntl.LOCK_SH)
+        yield lambda: fcntl is None or _take(file, fcntl.LOCK_EX, tries=1)
 
 
 def is_held(path: str | Path) -> bool:

@@ -16,7 +16,7 @@ from ..data.dataset import Dataset
 from ..deploy.bundle import Bundle, find_bundles
 from ..errors import ImageError, MelanomaFusionError, RunError
 from ..execution.local import Task, run_task, run_tasks
-from ..execution.lock import is_held
+from ..execution.lock import in_use
 from ..images.pixels import bad_images_message, decode_images
 from ..images.prepared import image_spec
 from ..predictions import Predictions
@@ -97,12 +97,6 @@ def cross_validate(
         wanted, further = check_run(recipe, dataset, list(folds) if folds is not None else None, extra)
         run = open_run(out, recipe, dataset, extra=further, restart=restart)
         kept = make_folder(features) if features else run.features
-        to_train = [fold for fold in wanted if not run.is_done(fold)]
-        if to_train:
-            _prepare(run, recipe, on_bad_image, report)
-        else:
-            folds_were = "1 fold was" if len(wanted) == 1 else f"{len(wanted)} folds were"
-            report({"kind": "warning", "text": f"nothing to do: {folds_were} trained already. --restart begins anew."})
         task = {
             "run": str(run.path),
             "folds": wanted,
@@ -110,9 +104,18 @@ def cross_validate(
             "tensorboard": tensorboard,
             "checkpoint_every_minutes": checkpoint_every_minutes,
         }
-        _train_folds(run, to_train, task, workers, report)
-        if not any(is_held(lock) for lock in run.path.glob("fold-*/lock")):  # another command may train further folds
-            shutil.rmtree(run.pixels, ignore_errors=True)
+        with in_use(run.path / "lock") as alone:
+            to_train = [fold for fold in wanted if not run.is_done(fold)]
+            if to_train:
+                _prepare(run, recipe, on_bad_image, report)
+            else:
+                folds_were = "1 fold was" if len(wanted) == 1 else f"{len(wanted)} folds were"
+                report(
+                    {"kind": "warning", "text": f"nothing to do: {folds_were} trained already. --restart begins anew."}
+                )
+            _train_folds(run, to_train, task, workers, report)
+            if alone():  # no other command is training further folds
+                shutil.rmtree(run.pixels, ignore_errors=True)
         return collect(run, wanted)
 
 

@@ -14,6 +14,7 @@ from ..atomic import atomic_file, make_folder, write_text
 from ..data.dataset import Dataset
 from ..data.folds import write_folds
 from ..errors import RecipeError, RunError
+from ..execution.lock import is_held
 from ..recipes.recipe import Recipe
 
 FAILED = "failed.txt"  # why a fold ended
@@ -161,6 +162,11 @@ def _difference(run: Run, recipe: Recipe, stamp_now: str) -> str:
 
 
 def _clear(path: Path) -> None:
+    for lock in path.glob("fold-*/lock"):
+        if is_held(lock):
+            raise RunError(
+                f"{lock.parent} is being trained by {lock.read_text(encoding='utf-8').strip()}. Stop that first."
+            )
     for name in _OURS:
         (path / name).unlink(missing_ok=True)
     for folder in [*path.glob("fold-*"), path / "pixels", path / "report"]:
