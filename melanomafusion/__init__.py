@@ -109,6 +109,8 @@ _HOMES = {
     "melanomafusion.recipes.recipe": ("Recipe", "Stage"),
     "melanomafusion.training.cross_validation": ("cross_validate", "predict_run"),
     "melanomafusion.training.pseudo_labels": ("pseudo_label",),
+    "melanomafusion.execution.local": ("LocalExecutor",),
+    "melanomafusion.execution.ray": ("RayExecutor",),
     "melanomafusion.training.status": ("run_status",),
     "melanomafusion.training.fit": ("fit_fold",),
 }

@@ -46,6 +46,13 @@ class OnBadImage(StrEnum):
     skip = "skip"
 
 
+class Executor(StrEnum):
+    """Where folds are trained."""
+
+    local = "local"
+    ray = "ray"
+
+
 @app.command()
 def demo(out: Annotated[Path, typer.Option(help="Folder for data, runs and plots.")] = Path("demo")) -> None:
     """Run the whole job on built-in synthetic data: minutes on two cores."""
@@ -132,6 +139,10 @@ def train(
         float, typer.Option(help="A checkpoint within a long epoch after so long; 0: at the ends of epochs only.")
     ] = 10.0,
     workers: Annotated[int, typer.Option(help="Folds trained at once, each with its share of the cores.")] = 1,
+    executor: Annotated[Executor, typer.Option(help="Where folds are trained.")] = Executor.local,
+    address: Annotated[str, typer.Option(help="Of the Ray cluster: auto, local, ray://HOST:10001.")] = "auto",
+    num_cpus: Annotated[float, typer.Option(help="Cores of a fold, on Ray.")] = 1,
+    num_gpus: Annotated[float, typer.Option(help="GPUs of a fold, on Ray.")] = 0,
     restart: Annotated[bool, typer.Option(help="Throw away an earlier run in the folder.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -160,6 +171,7 @@ def train(
     further = load_further(unlabelled or extra, split, missing_images, extra_images, not chosen.uses_images, option)
     screen = Console(stderr=True, highlight=False, soft_wrap=True) if as_json else console
     screen.print(repr(dataset))
+    from ..execution.ray import RayExecutor
     from ..training.cross_validation import cross_validate
 
     stopping.listen()
@@ -176,6 +188,7 @@ def train(
             tensorboard=tensorboard,
             checkpoint_every_minutes=checkpoint_every_minutes or None,
             workers=workers,
+            executor=RayExecutor(address, num_cpus, num_gpus) if executor is Executor.ray else None,
             on_event=progress,
         )
     if as_json:

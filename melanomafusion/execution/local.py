@@ -53,6 +53,28 @@ class Task:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class LocalExecutor:
+    """Processes on this machine.
+
+    Attributes:
+        workers: so many at once, each with its share of the cores, and a GPU of its own where it can.
+    """
+
+    workers: int = 1
+
+    def run(
+        self,
+        tasks: Sequence[Task],
+        on_event: Callable[[Event], None] | None = None,
+        *,
+        tries: int = 1,
+        return_errors: bool = False,
+    ) -> list[Any]:
+        """Run tasks and wait for all of them; see `run_tasks`."""
+        return run_tasks(tasks, on_event, at_once=self.workers, tries=tries, return_errors=return_errors)
+
+
 def run_tasks(
     tasks: Sequence[Task],
     on_event: Callable[[Event], None] | None = None,
@@ -199,7 +221,7 @@ def run_task(
         finally:
             process.stdout.close()
     if failure is not None:
-        raise _known_error(failure["type"])(failure["message"])
+        raise known_error(failure["type"])(failure["message"])
     if code != 0 or not finished:
         tail = "\n".join(task.log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LAST_LINES:])
         raise ProcessDied(f"{task.name} {_how_it_ended(code)} The end of {task.log}:\n{tail}")
@@ -227,7 +249,8 @@ def _how_it_ended(code: int) -> str:
     return f"was ended by signal {-code} ({signal.strsignal(-code)})."
 
 
-def _known_error(name: str) -> Callable[[str], MelanomaFusionError]:
+def known_error(name: str) -> Callable[[str], MelanomaFusionError]:
+    """What to raise for an error that another process told of by its type's name."""
     kind = getattr(errors, name, RunError)
     # A table error's message already holds its problems; it is handed on as it stands.
     return RunError if kind is errors.TableError else kind

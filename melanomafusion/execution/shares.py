@@ -17,13 +17,18 @@ def shares(count: int) -> list[dict[str, str]]:
     """
     if count == 1:
         return [{}]
-    threads = str(max(1, len(os.sched_getaffinity(0)) // count if hasattr(os, "sched_getaffinity") else 1))
-    cores = {name: threads for name in _THREADS if name not in os.environ}
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    share = {name: value for name, value in threads(max(1, cores // count)).items() if name not in os.environ}
     devices = gpus()
     return [
-        {**cores, **({"CUDA_VISIBLE_DEVICES": devices[number % len(devices)]} if devices else {})}
+        {**share, **({"CUDA_VISIBLE_DEVICES": devices[number % len(devices)]} if devices else {})}
         for number in range(count)
     ]
+
+
+def threads(count: int) -> dict[str, str]:
+    """Environment variables that have a process use so many cores: with another number, sums come in another order."""
+    return dict.fromkeys(_THREADS, str(count))
 
 
 def gpus() -> list[str]:

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from ..data.dataset import Dataset
 from ..errors import ImageError
 from ..execution.local import Task, run_tasks
+from ..execution.ray import RayExecutor
 from .preparation import Mode, Preparation
 from .prepared import SUMMARY, Prepared, preparation_of
 from .shard import check_columns, prepare_shard, write_shard
@@ -25,6 +26,7 @@ from .shard_notes import NOTES, claim_folder, fingerprints, shard_name, valid_no
 OnEvent = Callable[[dict[str, Any]], None]
 _RECORDS = "records.parquet"
 _IMAGES_PER_EVENT = 8
+_TRIES = 3  # of a shard whose node dies
 
 
 def prepare(
@@ -38,6 +40,7 @@ def prepare(
     quality: int | None = 95,
     shard_size: int = 256,
     workers: int | None = None,
+    executor: RayExecutor | None = None,
     restart: bool = False,
     on_event: OnEvent | None = None,
 ) -> Prepared:
@@ -56,6 +59,8 @@ def prepare(
         quality: of the JPEG files, 1 … 100; None for lossless PNG.
         shard_size: records per shard.
         workers: processes; one per core without it. They load no TensorFlow and hold one shard each.
+        executor: a Ray cluster instead of processes here, a task per shard; its nodes see the images and `out` under
+            the same paths.
         restart: throw away what another preparation, or one of other records, left in the folder.
         on_event: called with {"kind": "prepare", "done", "total"}, images.
 
@@ -91,7 +96,11 @@ def prepare(
     (folder / SUMMARY).unlink(missing_ok=True)
     todo = [number for number in range(len(wanted)) if number not in notes]
     dataset.write_parquet(folder / NOTES / _RECORDS)
-    _run(folder, preparation, shard_size, wanted, todo, len(frame), workers or os.cpu_count() or 1, on_event)
+    parts = [[number] for number in todo]
+    if executor is None:  # a process for each core, not for each shard
+        count = workers or os.cpu_count() or 1
+        parts = [todo[worker::count] for worker in range(min(count, len(todo)))]
+    _run(folder, preparation, shard_size, wanted, parts, len(frame), executor, on_event)
     return write_summary(folder, preparation, shard_size, len(wanted))
 
 
@@ -133,18 +142,18 @@ def _run(
     preparation: Preparation,
     shard_size: int,
     wanted: list[str],
-    todo: list[int],
+    parts: list[list[int]],
     total: int,
-    workers: int,
+    executor: RayExecutor | None,
     on_event: OnEvent | None,
 ) -> None:
-    done = total - sum(min(shard_size, total - number * shard_size) for number in todo)
+    done = total - sum(min(shard_size, total - number * shard_size) for part in parts for number in part)
 
     def count(event: dict[str, Any]) -> None:
         nonlocal done
         done += event["images"]
         if on_event:
-            on_event({"kind": "prepare", "done": done, "total": total})
+            on_event({"kind": "prepare", "done": min(done, total), "total": total})
 
     tasks = [
         Task(
@@ -154,10 +163,13 @@ def _run(
                 "folder": str(folder),
                 "preparation": preparation.to_dict(),
                 "shard_size": shard_size,
-                "shards": [[number, wanted[number]] for number in todo[worker::workers]],
+                "shards": [[number, wanted[number]] for number in part],
             },
             folder / NOTES / f"worker-{worker}.log",
         )
-        for worker in range(min(workers, len(todo)))
+        for worker, part in enumerate(parts)
     ]
-    run_tasks(tasks, count)
+    if executor is None:
+        run_tasks(tasks, count)
+    else:
+        executor.run(tasks, count, tries=_TRIES)

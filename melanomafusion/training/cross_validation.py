@@ -15,8 +15,9 @@ from ..console import OnEvent, shown
 from ..data.dataset import Dataset
 from ..deploy.bundle import Bundle, find_bundles
 from ..errors import ImageError, MelanomaFusionError, RunError
-from ..execution.local import Task, run_task, run_tasks
+from ..execution.local import LocalExecutor, Task, run_task
 from ..execution.lock import in_use
+from ..execution.ray import RayExecutor
 from ..images.pixels import bad_images_message, decode_images
 from ..images.prepared import image_spec
 from ..predictions import Predictions
@@ -53,6 +54,7 @@ def cross_validate(
     tensorboard: bool = False,
     checkpoint_every_minutes: float | None = 10.0,
     workers: int = 1,
+    executor: LocalExecutor | RayExecutor | None = None,
     on_event: OnEvent | None = None,
 ) -> CrossValidation:
     """Train a recipe over the folds of a data set.
@@ -76,6 +78,8 @@ def cross_validate(
         tensorboard: write TensorBoard logs into each fold's folder.
         checkpoint_every_minutes: a checkpoint within a long epoch after so long; None for the ends of epochs only.
         workers: folds trained at once, each with its share of the cores, and a GPU of its own where it can.
+        executor: where folds are trained, instead of `workers` processes here: `RayExecutor()` for a Ray cluster, whose
+            nodes see `out` and the images under the same paths.
         on_event: called with progress events; they are shown on the terminal without it.
 
     Returns:
@@ -113,13 +117,15 @@ def cross_validate(
                 report(
                     {"kind": "warning", "text": f"nothing to do: {folds_were} trained already. --restart begins anew."}
                 )
-            _train_folds(run, to_train, task, workers, report)
+            _train_folds(run, to_train, task, executor or LocalExecutor(workers), report)
             if alone():  # no other command is training further folds
                 shutil.rmtree(run.pixels, ignore_errors=True)
         return collect(run, wanted)
 
 
-def _train_folds(run: Run, folds: Sequence[int], arguments: dict[str, Any], workers: int, report: OnEvent) -> None:
+def _train_folds(
+    run: Run, folds: Sequence[int], arguments: dict[str, Any], executor: LocalExecutor | RayExecutor, report: OnEvent
+) -> None:
     """Train folds in processes of their own; one that fails does not keep the others from it.
 
     Raises:
@@ -137,7 +143,7 @@ def _train_folds(run: Run, folds: Sequence[int], arguments: dict[str, Any], work
     ]
     for fold in folds:
         (run.fold(fold) / FAILED).unlink(missing_ok=True)
-    results = run_tasks(tasks, report, at_once=workers, tries=_TRIES, return_errors=True)
+    results = executor.run(tasks, report, tries=_TRIES, return_errors=True)
     failed = {
         fold: result for fold, result in zip(folds, results, strict=True) if isinstance(result, MelanomaFusionError)
     }

@@ -1,0 +1,141 @@
+"""Run tasks on a Ray cluster, with the same promises as on one machine: a process each, retries that go on, one report.
+
+The nodes share the file system that the tasks' paths lie in, and have melanomafusion installed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import socket
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..errors import MelanomaFusionError, RunError
+from .local import ProcessDied, Task, known_error, run_task
+from .shares import threads
+
+Event = dict[str, Any]
+_POLL = 0.2  # seconds
+
+
+@dataclasses.dataclass(frozen=True)
+class RayExecutor:
+    """An existing cluster, and what of it a task gets.
+
+    Attributes:
+        address: "auto" (the cluster this machine belongs to), "ray://host:10001", or "local" for one on this machine
+            that ends with the process.
+        num_cpus: cores of a task.
+        num_gpus: GPUs of a task; may be a fraction.
+    """
+
+    address: str = "auto"
+    num_cpus: float = 1
+    num_gpus: float = 0
+
+    def run(
+        self,
+        tasks: Sequence[Task],
+        on_event: Callable[[Event], None] | None = None,
+        *,
+        tries: int = 1,
+        return_errors: bool = False,
+    ) -> list[Any]:
+        """Run tasks wherever the cluster has room, and wait for all of them; see `run_tasks`.
+
+        Raises:
+            MelanomaFusionError: what a task raised, the first in order.
+            ProcessDied: a process or its node died, more often than `tries` allows.
+            RunError: there is no cluster, or none of its nodes is large enough.
+        """
+        ray = self._connect()
+        from ray.util.queue import Queue
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+        events = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
+        remote = ray.remote(_run).options(
+            num_cpus=self.num_cpus,
+            num_gpus=self.num_gpus,
+            max_retries=tries - 1,
+            retry_exceptions=[ProcessDied],
+            scheduling_strategy="SPREAD",
+        )
+        share = threads(int(max(1, self.num_cpus)))
+        running = [remote.remote(dataclasses.asdict(task), events, share) for task in tasks]
+        waiting = list(running)
+        try:
+            while waiting:
+                _, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=_POLL)
+                _report(events, on_event)
+            _report(events, on_event)
+        except BaseException:
+            for reference in running:
+                ray.cancel(reference)
+            raise
+        finally:
+            events.shutdown(force=True)
+        results = [_result(ray, task, reference) for task, reference in zip(tasks, running, strict=True)]
+        if not return_errors:
+            for result in results:
+                if isinstance(result, MelanomaFusionError):
+                    raise result
+        return results
+
+    def _connect(self) -> Any:
+        try:
+            import ray
+        except ImportError:
+            raise RunError('The executor "ray" needs Ray: pip install "melanomafusion[ray]".') from None
+        if not ray.is_initialized():
+            try:
+                _reach(self.address)
+                ray.init(address=self.address, log_to_driver=False, configure_logging=False)
+            except (OSError, ValueError, RuntimeError) as error:
+                raise RunError(
+                    f"No Ray cluster at {self.address!r} ({str(error).strip().splitlines()[0]}). Start one with "
+                    "`ray start --head` and `ray start --address HEAD:6379` on other nodes, or name another address."
+                ) from None
+        nodes: Any = ray.nodes()  # type: ignore[no-untyped-call]
+        sizes = [(node["Resources"].get("CPU", 0), node["Resources"].get("GPU", 0)) for node in nodes if node["Alive"]]
+        if not any(cpus >= self.num_cpus and gpus >= self.num_gpus for cpus, gpus in sizes):
+            there = "; ".join(f"{cpus:g} cores, {gpus:g} GPUs" for cpus, gpus in sizes)
+            raise RunError(
+                f"No node of the Ray cluster has {self.num_cpus:g} cores and {self.num_gpus:g} GPUs, so tasks would "
+                f"wait for ever. Its nodes: {there}."
+            )
+        return ray
+
+
+def _reach(address: str) -> None:
+    """Whether somebody listens there: Ray itself would wait for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon:
+        socket.create_connection((host, int(port)), timeout=10).close()
+
+
+def _run(task: dict[str, Any], events: Any, share: dict[str, str]) -> dict[str, Any]:
+    """On a node: the task in a process of its own; errors that a user can put right come back as values."""
+    try:
+        return {"value": run_task(Task(**task), events.put, share=share)}
+    except ProcessDied:
+        raise
+    except MelanomaFusionError as error:
+        return {"type": type(error).__name__, "message": str(error)}
+
+
+def _report(events: Any, on_event: Callable[[Event], None] | None) -> None:
+    count = events.qsize()
+    for event in events.get_nowait_batch(count) if count else []:
+        if on_event:
+            on_event(event)
+
+
+def _result(ray: Any, task: Task, reference: Any) -> Any:
+    try:
+        found = ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        return ProcessDied(str(error.cause) if error.cause is not None else f"{task.name}: {error}")
+    except ray.exceptions.RayError as error:
+        return ProcessDied(f"{task.name} was lost with its node: {str(error).strip().splitlines()[0]}")
+    return found["value"] if "value" in found else known_error(found["type"])(found["message"])
