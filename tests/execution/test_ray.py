@@ -4,14 +4,13 @@ import os
 
 import numpy as np
 import pytest
+import ray
+from ray.cluster_utils import Cluster
 
 import melanomafusion as mf
 from melanomafusion.errors import ImageError, RunError
 from melanomafusion.execution.local import ProcessDied, Task
 from melanomafusion.testing import make_siim_isic
-
-ray = pytest.importorskip("ray")
-cluster_utils = pytest.importorskip("ray.cluster_utils")
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own
 
@@ -20,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own
 def cluster():
     """A head without cores and two nodes of one core each; tasks go to the two."""
     os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
-    started = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    started = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
     started.add_node(num_cpus=1)
     started.add_node(num_cpus=1)
     ray.init(address=started.address, log_to_driver=False, configure_logging=False)
