@@ -9,9 +9,9 @@ steps, metadata dropout so that an image without metadata loses little, eight vi
 
 Measured (22 November 2026, `benchmarks/ham10000_seven_classes.py`, 8,026 images, fixed lesion split, mean of three
 seeds): accuracy 82.5 %, melanoma AUC 0.909 (0.905 to 0.914), macro AUC 0.959; with every field missing (seeds 0 and 1)
-81.1 %, 0.901 and 0.952; 81 processor minutes a seed (54 minutes on two cores beside little else). `best-ham10000-image`,
-seed 0: 81.1 %, 0.905 and 0.957, so without its metadata the fused model ranks a little worse than one that never had any
-(0.900 and 0.952 with that seed).
+81.1 %, 0.901 and 0.952; 81 processor minutes a seed (54 minutes on two cores beside little else).
+`best-ham10000-image`, seed 0: 81.1 %, 0.905 and 0.957, so without its metadata the fused model ranks a little worse
+than one that never had any (0.900 and 0.952 with that seed).
 
 Chosen on training lesions alone (4:1 by lesion, 128 pixels, 10 epochs): augmentation "medium" gave macro AUC 0.958,
 "light" 0.949; without label smoothing and with the backbone at 2e-4, 0.961. Worse there: the backbone at 1e-3 (melanoma
