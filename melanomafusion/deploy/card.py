@@ -166,9 +166,11 @@ def _calibration(metrics: Mapping[str, Any]) -> str:
         else "Not calibrated: the score is not a probability."
     )
     found = metrics.get("calibration", {})
-    names = list(next(iter(found.values()), {}))
+    if not found:
+        return said
+    names = list(next(iter(found.values())))
     rows = ((_plain(kind), *(_number(row[name]) for name in names)) for kind, row in found.items())
-    return f"{said}\n\n" + _table(("", *map(words, names)), rows)
+    return f"{said}\n\n" + _table(("of", *map(words, names)), rows)
 
 
 def _threshold(metrics: Mapping[str, Any]) -> str:

@@ -18,21 +18,24 @@ try:
 except ImportError:  # Windows has none: there nothing keeps two commands apart
     fcntl = None  # type: ignore[assignment]
 
+_PAUSE = 0.05  # seconds; somebody may look whether a lock is held, for a moment
+
 
 @contextmanager
-def only_one(path: str | Path, doing: str) -> Iterator[None]:
+def only_one(path: str | Path, doing: str, *, wait: float = 1.0) -> Iterator[None]:
     """Hold a lock file.
 
     Args:
         path: the file; its text says who holds it. It stays where it is: deleting it could let two in.
         doing: what is done, for the message.
+        wait: seconds to wait for whoever holds it.
 
     Raises:
-        RunError: another process holds it.
+        RunError: another process holds it still.
     """
     make_folder(Path(path).parent)
     with Path(path).open("a+", encoding="utf-8") as file:
-        if fcntl is not None and not _take(file, fcntl.LOCK_EX, tries=20):
+        if fcntl is not None and not _take(file, fcntl.LOCK_EX, tries=max(1, round(wait / _PAUSE))):
             file.seek(0)
             raise RunError(f"{doing} is under way in another process ({file.read().strip()}).")
         file.truncate(0)
@@ -64,11 +67,11 @@ def is_held(path: str | Path) -> bool:
 
 
 def _take(file: IO[str], kind: int, tries: int) -> bool:
-    for attempt in range(tries):  # somebody may have looked whether it is held, for a moment
+    for attempt in range(tries):
         try:
             fcntl.flock(file, kind | fcntl.LOCK_NB)
         except OSError:
-            time.sleep(0.05 if attempt + 1 < tries else 0)
+            time.sleep(_PAUSE if attempt + 1 < tries else 0)
         else:
             return True
     return False

@@ -37,6 +37,9 @@ from .resume import Resume
 from .run import data_hash
 from .stages import OnEvent, train_stages
 
+# Seconds that a process may take to die when the node is lost that it ran on; its fold may be begun again before.
+_TIME_TO_DIE = 20.0
+
 
 @dataclass(frozen=True)
 class FoldResult:
@@ -105,7 +108,7 @@ def fit_fold(
         policy = keras.config.dtype_policy()
         kept = make_folder(features) if features else out / "features"
         try:
-            with only_one(out / "lock", f"Fold {fold} of {recipe.name}"):
+            with only_one(out / "lock", f"Fold {fold} of {recipe.name}", wait=_TIME_TO_DIE):
                 delete_parts(out)
                 return _fit_fold(
                     recipe,

@@ -161,7 +161,7 @@ def test_a_worker_that_dies_gives_one_clear_error_and_the_next_run_ends_well(mak
     monkeypatch.setattr(local.subprocess, "Popen", start_and_remember)
     with pytest.raises(RunError) as error:
         prepare(dataset, tmp_path / "dying", **many, on_event=die)
-    for part in ("preparing images ended with exit code -9", "worker-0.log"):
+    for part in ("preparing images was killed (SIGKILL)", "worker-0.log"):
         assert part in str(error.value)
     assert all(process.poll() is not None for process in started)
     monkeypatch.undo()

@@ -417,11 +417,10 @@ def test_features_lie_in_the_run_unless_said_otherwise(recipe, folded, tmp_path,
     class Stop(Exception):
         pass
 
-    def run_task(task, on_event):
-        if "features" in task.arguments:
-            raise Stop(task.arguments["features"])
+    def run(self, tasks, on_event, **options):
+        raise Stop(tasks[0].arguments["features"])
 
-    monkeypatch.setattr("melanomafusion.training.cross_validation.run_task", run_task)
+    monkeypatch.setattr("melanomafusion.execution.local.LocalExecutor.run", run)
     for options, expected in (({}, tmp_path / "run" / "features"), ({"features": tmp_path / "x"}, tmp_path / "x")):
         with pytest.raises(Stop, match=f"^{expected}$"):
             mf.cross_validate(recipe, folded, out=tmp_path / "run", on_event=lambda event: None, **options)

@@ -223,9 +223,10 @@ def test_a_checkpoint_of_something_else_is_refused_with_the_difference(tmp_path,
     assert "restart" in str(error.value)
 
 
-def test_one_fold_is_trained_by_one_process_at_a_time(folded, tmp_path):
+def test_one_fold_is_trained_by_one_process_at_a_time(folded, tmp_path, monkeypatch):
     from melanomafusion.execution.lock import only_one
 
+    monkeypatch.setattr("melanomafusion.training.fit._TIME_TO_DIE", 0.1)
     recipe = mf.get_recipe("metadata-tiny").replace(epochs=1, validation_fraction=0.3)
     with only_one(tmp_path / "lock", "x"), pytest.raises(RunError, match=rf"under way in another.*{os.getpid()}"):
         mf.fit_fold(recipe, folded, 0, out=tmp_path, on_event=lambda event: None)
