@@ -19,7 +19,8 @@ import numpy as np
 import melanomafusion as mf
 from melanomafusion.images.pixels import decode_images, open_pixels
 from melanomafusion.testing import make_siim_isic
-from melanomafusion.training.fit import build_model, set_up_keras
+from melanomafusion.training.devices import set_up_keras
+from melanomafusion.training.fit import build_model
 from melanomafusion.training.stages import train_stages
 
 SEED = 0

@@ -19,7 +19,8 @@ import keras
 import melanomafusion as mf
 from melanomafusion.images.prepared import image_spec
 from melanomafusion.testing import make_siim_isic
-from melanomafusion.training.fit import build_model, set_up_keras
+from melanomafusion.training.devices import set_up_keras
+from melanomafusion.training.fit import build_model
 from melanomafusion.training.optimizers import build_optimizer
 from melanomafusion.training.stages import build_loss, set_trainable
 

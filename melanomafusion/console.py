@@ -36,20 +36,12 @@ class RunProgress:
     Args:
         console: where to.
         label: in front of every line, e.g. the recipe's name.
+        progress: bars shared with others; its own without it.
     """
 
-    def __init__(self, console: Console, label: str) -> None:
+    def __init__(self, console: Console, label: str, progress: Progress | None = None) -> None:
         self.console, self.label = console, label
-        self.progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
+        self.progress = progress or _bars(console)
         self.bars: dict[str, TaskID] = {}
         self.last: dict[int, dict[str, Any]] = {}  # epoch of each fold under way
         self.noted = False
@@ -99,7 +91,7 @@ class RunProgress:
                 note,
             )
         elif kind == "fold_done":
-            self._finish_fold(event["fold"])
+            self._finish_fold(event["fold"], event)
         elif kind == "resumed":
             where = f" after batch {event['batch']}" if event["batch"] else ""
             self.console.print(
@@ -116,14 +108,63 @@ class RunProgress:
             self.bars[key] = self.progress.add_task(description, total=total, note=note)
         self.progress.update(self.bars[key], description=description, completed=done, total=total, note=note)
 
-    def _finish_fold(self, fold: int) -> None:
+    def _finish_fold(self, fold: int, done: dict[str, Any] | None = None) -> None:
         for key in (f"epochs {fold}", f"batches {fold}"):
             if key in self.bars:
                 self.progress.remove_task(self.bars.pop(key))
         last = self.last.pop(fold, None)
         if last is not None:
             watched = f", inner validation AUC {_figure(last['val_auc'])}" if "val_auc" in last else ""
-            self.console.print(f"{self.label}: fold {fold} done, {last['epoch']} epochs{watched}", highlight=False)
+            peaks = [
+                f", {done[name] / 2**30:.1f} GiB of {where} at most"
+                for name, where in (("peak_memory", "memory"), ("peak_gpu_memory", "GPU memory"))
+                if done and name in done
+            ]
+            text = f"{self.label}: fold {fold} done, {last['epoch']} epochs{watched}{''.join(peaks)}"
+            self.console.print(text, highlight=False)
+
+
+class PlanProgress:
+    """Shows the events of `train_plan`, all members in one view; use as a context, pass as `on_event`.
+
+    Args:
+        console: where to.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.console, self.progress = console, _bars(console)
+        self.runs: dict[str, RunProgress] = {}
+
+    def __enter__(self) -> PlanProgress:
+        self.progress.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.progress.stop()
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        """Show one event."""
+        if event["kind"] == "member":
+            gain = "" if event["gain"] is None else f", ensemble {event['ensemble_auc']:.4f} ({event['gain']:+.4f})"
+            self.console.print(f"{event['member']}: AUC {event['auc']:.4f}{gain}", highlight=False, markup=False)
+            return
+        name = event["run"]
+        if name not in self.runs:
+            self.runs[name] = RunProgress(self.console, name, self.progress)
+        self.runs[name](event)
+
+
+def _bars(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
 
 
 def _figure(value: float | None) -> str:

@@ -140,22 +140,18 @@ def _fit(
     diagnostics: bool,
     as_json: bool,
 ) -> None:
-    from ..atomic import make_folder, write_json
     from ..console import print_diagnosis
     from ..ensemble.diagnostics import diagnose
-    from ..ensemble.files import write_diagnosis
+    from ..ensemble.files import write_ensemble
     from ..progress import progress_bar
 
     screen = Console(stderr=True, highlight=False) if as_json else console
     with progress_bar(screen, "diagnosis" if diagnostics else "fit") as on_event:
         diagnosis = diagnose(kind, read, parts=diagnostics, on_event=on_event)
     kind.fit(read)
-    make_folder(out)
-    diagnosis.oof.write_csv(out / "oof.csv")
     runs = {name: str(f.path) for name, f in files.items() if (f.path / "recipe.json").is_file()}
     runs |= {name: str(f.path.parent) for name, f in files.items() if (f.path.parent / "recipe.json").is_file()}
-    write_json(out / "ensemble.json", {**json.loads(kind.to_json()), "runs": runs})
-    write_diagnosis(diagnosis, out)
+    write_ensemble(kind, diagnosis, runs, out)
     if as_json:
         typer.echo(json.dumps(diagnosis.to_dict(), indent=2))
         return

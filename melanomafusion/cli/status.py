@@ -27,8 +27,8 @@ def status(
         return
     table = Table("fold", "", "epochs", "trained for", "left, at most")
     for fold in folds:
-        left = "–" if fold.state == "done" else "not known" if fold.left is None else _duration(fold.left)
-        table.add_row(str(fold.fold), fold.state, f"{fold.epoch} of {fold.epochs}", _duration(fold.seconds), left)
+        left = "–" if fold.state == "done" else "not known" if fold.left is None else duration(fold.left)
+        table.add_row(str(fold.fold), fold.state, f"{fold.epoch} of {fold.epochs}", duration(fold.seconds), left)
     console.print(table)
     for fold in folds:
         if fold.reason:
@@ -36,10 +36,11 @@ def status(
     open_folds = [fold for fold in folds if fold.state != "done"]
     if open_folds and all(fold.left is not None for fold in open_folds):
         total = sum(fold.left or 0.0 for fold in open_folds)
-        console.print(f"All that is left, one fold after another: {_duration(total)} at most.")
+        console.print(f"All that is left, one fold after another: {duration(total)} at most.")
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Hours, minutes or seconds, in words."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

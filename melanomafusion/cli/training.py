@@ -1,4 +1,4 @@
-"""`melanomafusion demo`, `recipes` and `train`."""
+"""`melanomafusion train`: a recipe, or a plan of several, over grouped folds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Column, Table
 
 from ..errors import RecipeError
 from ..execution import stopping
@@ -32,10 +31,11 @@ from .app import (
     load_all,
     load_further,
 )
+from .plan import print_estimates, train_and_print_plan
 
 if TYPE_CHECKING:
-    from ..console import RunProgress
     from ..data.dataset import Dataset
+    from ..recipes.plan import EnsemblePlan
     from ..recipes.recipe import Recipe
 
 
@@ -54,54 +54,8 @@ class Executor(StrEnum):
 
 
 @app.command()
-def demo(out: Annotated[Path, typer.Option(help="Folder for data, runs and plots.")] = Path("demo")) -> None:
-    """Run the whole job on built-in synthetic data: minutes on two cores."""
-    from ..demo import run_demo
-
-    run_demo(out, console=console)
-
-
-@app.command()
-def recipes(
-    name: Annotated[str | None, typer.Argument(help="One recipe, as JSON.")] = None,
-    about: Annotated[bool, typer.Option("--about", help="Its reference, figures, commands and deviations.")] = False,
-    compare: Annotated[bool, typer.Option("--compare", help="What their backbones cost.")] = False,
-    timing: Annotated[bool, typer.Option("--timing/--no-timing", help="With --compare: measure here.")] = True,
-    as_json: AsJson = False,
-) -> None:
-    """List the systems and their recipes, show one, or compare the cost of their backbones."""
-    from ..recipes.catalogue import SYSTEMS, get_recipe, get_system
-
-    if compare:
-        from .compare import print_comparison
-
-        chosen = [get_recipe(name)] if name else [recipe for system in SYSTEMS for recipe in system.recipes]
-        print_comparison(console, chosen, timing, as_json)
-        return
-    if name is not None:
-        typer.echo(get_system(name).about.strip() + "\n" if about else get_recipe(name).to_json(), nl=False)
-        return
-    if as_json:
-        typer.echo(json.dumps([recipe.to_dict() for system in SYSTEMS for recipe in system.recipes], indent=2))
-        return
-    table = Table("recipe", "backbone", "size", "fusion", "classes", "epochs", "batch")
-    for system in SYSTEMS:
-        for recipe in system.recipes:
-            image = (recipe.backbone, str(recipe.image_size)) if recipe.uses_images else ("–", "–")
-            classes = str(len(recipe.classes) or 2)
-            table.add_row(recipe.name, *image, recipe.fusion, classes, str(recipe.epochs), str(recipe.batch_size))
-        table.add_section()
-    console.print(table)
-    figures = Table(Column("system", overflow="fold"), "task", "reported", "reproduced", "reference", show_lines=True)
-    for system in SYSTEMS:
-        figures.add_row(system.name, system.task, system.reported, system.reproduced, system.reference)
-    console.print(figures)
-    console.print("melanomafusion recipes NAME --about: data, figures, commands, cost and deviations.")
-
-
-@app.command()
 def train(
-    recipe: Annotated[str, typer.Argument(help="Name of a recipe, or a JSON file.")],
+    recipe: Annotated[str, typer.Argument(help="Name of a recipe, a JSON file, or a plan (TOML).")],
     data: Annotated[Path, typer.Option(help="Folder of the data set.")],
     out: Annotated[Path, typer.Option(help="Run folder.")],
     source: SourceOption = Source.siim,
@@ -143,81 +97,117 @@ def train(
     address: Annotated[str, typer.Option(help="Of the Ray cluster: auto, local, ray://HOST:10001.")] = "auto",
     num_cpus: Annotated[float, typer.Option(help="Cores of a fold, on Ray.")] = 1,
     num_gpus: Annotated[float, typer.Option(help="GPUs of a fold, on Ray.")] = 0,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Time a few steps, say what it will cost, and end.")
+    ] = False,
     restart: Annotated[bool, typer.Option(help="Throw away an earlier run in the folder.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train a recipe over patient-grouped folds; goes on where an earlier run stopped."""
-    from ..console import RunProgress, print_scores
-    from ..data.folds import assign_folds, published_split, read_folds
+    """Train a recipe, or a plan of several, over patient-grouped folds; goes on where an earlier run stopped."""
+    from ..execution.local import LocalExecutor
+    from ..execution.ray import RayExecutor
 
     if bool(unlabelled) != bool(pseudo_labels) or (extra and unlabelled):
         raise typer.BadParameter("--unlabelled and --pseudo-labels belong together, without --extra.")
-    chosen = _recipe(recipe, set_ or [])
-    wanted = fold_numbers(folds)
+    plan = _plan(recipe, set_ or [])
+    if plan is not None and folds:
+        raise typer.BadParameter("A plan is trained over all folds: leave out --folds.")
+    recipes = plan.recipes if plan else (_recipe(recipe, set_ or []),)
+    metadata_only = not any(chosen.uses_images for chosen in recipes)
     dataset = load_all(
-        source, data, "train", images, missing_images, extra_images, not chosen.uses_images, also, overlaps, positive
+        source, data, "train", images, missing_images, extra_images, metadata_only, also, overlaps, positive
     )
+    dataset, wanted = _folded(dataset, fold_numbers(folds), published, folds_file, group, n_folds, fold_seed)
+    option, split = ("--unlabelled", "test") if unlabelled else ("--extra", "train")
+    further = load_further(unlabelled or extra, split, missing_images, extra_images, metadata_only, option)
+    screen = Console(stderr=True, highlight=False, soft_wrap=True) if as_json else console
+    screen.print(repr(dataset))
+    stopping.listen()
+    if estimate or plan:
+        print_estimates(screen, recipes, dataset, wanted, workers)
+    if estimate:
+        return
+    options: dict[str, Any] = {
+        "out": out,
+        "extra": _extra(further, pseudo_labels, screen) if further else None,
+        "on_bad_image": on_bad_image.value,
+        "restart": restart,
+        "features": features,
+        "tensorboard": tensorboard,
+        "checkpoint_every_minutes": checkpoint_every_minutes or None,
+        "executor": RayExecutor(address, num_cpus, num_gpus) if executor is Executor.ray else LocalExecutor(workers),
+    }
+    if plan is not None:
+        train_and_print_plan(plan, dataset, options, screen, as_json)
+    else:
+        _train(recipes[0], dataset, wanted, options, screen, as_json)
+
+
+def _train(
+    recipe: Recipe, dataset: Dataset, folds: list[int] | None, options: dict[str, Any], screen: Console, as_json: bool
+) -> None:
+    from ..console import RunProgress, print_scores
+    from ..training.cross_validation import cross_validate
+
+    with RunProgress(screen, recipe.name) as progress:
+        cv = cross_validate(recipe, dataset, folds=folds, on_event=progress, **options)
+    if as_json:
+        typer.echo(json.dumps(cv.metrics, indent=2))
+    else:
+        print_scores(console, {recipe.name: cv.oof})
+        console.print(f"Run in {cv.path}: oof.csv, history.csv, metrics.json, report/, a bundle per fold.")
+
+
+def _folded(
+    dataset: Dataset,
+    wanted: list[int] | None,
+    published: bool,
+    folds_file: Path | None,
+    group: str | None,
+    n_folds: int,
+    seed: int,
+) -> tuple[Dataset, list[int] | None]:
+    """The records with folds, and the folds to train."""
+    from ..data.folds import assign_folds, published_split, read_folds
+
     if published:
         if folds_file or wanted or group:
             raise typer.BadParameter(
                 "--published-split has its own folds: leave out --folds, --folds-file and --group."
             )
-        dataset, wanted = published_split(dataset), [0]
-    elif folds_file:
-        dataset = read_folds(dataset, folds_file)
-    else:
-        dataset = assign_folds(dataset, n_folds, seed=fold_seed, group=group)
-    option, split = ("--unlabelled", "test") if unlabelled else ("--extra", "train")
-    further = load_further(unlabelled or extra, split, missing_images, extra_images, not chosen.uses_images, option)
-    screen = Console(stderr=True, highlight=False, soft_wrap=True) if as_json else console
-    screen.print(repr(dataset))
-    from ..execution.ray import RayExecutor
-    from ..training.cross_validation import cross_validate
-
-    stopping.listen()
-    with RunProgress(screen, chosen.name) as progress:
-        cv = cross_validate(
-            chosen,
-            dataset,
-            out=out,
-            folds=wanted,
-            extra=_extra(further, pseudo_labels, progress) if further else None,
-            on_bad_image=on_bad_image.value,
-            restart=restart,
-            features=features,
-            tensorboard=tensorboard,
-            checkpoint_every_minutes=checkpoint_every_minutes or None,
-            workers=workers,
-            executor=RayExecutor(address, num_cpus, num_gpus) if executor is Executor.ray else None,
-            on_event=progress,
-        )
-    if as_json:
-        typer.echo(json.dumps(cv.metrics, indent=2))
-    else:
-        print_scores(console, {chosen.name: cv.oof})
-        console.print(f"Run in {out}: oof.csv, history.csv, metrics.json, report/, a bundle per fold.")
+        return published_split(dataset), [0]
+    if folds_file:
+        return read_folds(dataset, folds_file), wanted
+    return assign_folds(dataset, n_folds, seed=seed, group=group), wanted
 
 
-def _extra(datasets: list[Dataset], run: Path | None, progress: RunProgress) -> Dataset | dict[int, Dataset]:
+def _extra(datasets: list[Dataset], run: Path | None, screen: Console) -> Dataset | dict[int, Dataset]:
+    from ..console import RunProgress
     from ..data.combine import concat
     from ..training.pseudo_labels import pseudo_label
 
     records = concat(datasets)
-    return records if run is None else pseudo_label(run, records, on_event=progress)
+    if run is None:
+        return records
+    with RunProgress(screen, "pseudo labels") as progress:
+        return pseudo_label(run, records, on_event=progress)
+
+
+def _plan(name: str, changes: list[str]) -> EnsemblePlan | None:
+    """The plan, where a file of one is named."""
+    from ..recipes.plan import EnsemblePlan
+
+    if Path(name).suffix != ".toml":
+        return None
+    if changes:
+        raise typer.BadParameter("A plan sets fields itself: leave out --set.")
+    return EnsemblePlan.read_toml(name)
 
 
 def _recipe(name: str, changes: list[str]) -> Recipe:
-    from ..recipes.catalogue import get_recipe
-    from ..recipes.recipe import Recipe
+    from ..recipes.plan import read_recipe
 
-    path = Path(name)
-    if path.suffix == ".json" and path.is_file():
-        try:
-            chosen = Recipe.from_json(path.read_text(encoding="utf-8"))
-        except UnicodeDecodeError as error:
-            raise RecipeError(f"{path} is not a recipe in JSON: {error}") from None
-    else:
-        chosen = get_recipe(name)
+    chosen = read_recipe(name)
     values: dict[str, Any] = {}
     for change in changes:
         key, equals, text = change.partition("=")

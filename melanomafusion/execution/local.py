@@ -63,6 +63,11 @@ class LocalExecutor:
 
     workers: int = 1
 
+    @property
+    def per_machine(self) -> int:
+        """Processes that share the memory of a machine."""
+        return self.workers
+
     def run(
         self,
         tasks: Sequence[Task],

@@ -33,6 +33,23 @@ class RayExecutor:
     num_cpus: float = 1
     num_gpus: float = 0
 
+    @property
+    def per_machine(self) -> int:
+        """Processes that share the memory of a machine, at most.
+
+        Raises:
+            RunError: as `run`.
+        """
+        self._connect()
+        return (
+            max(
+                int(min(cpus / self.num_cpus if self.num_cpus else 1, gpus / self.num_gpus if self.num_gpus else cpus))
+                for cpus, gpus in self._nodes()
+                if cpus >= self.num_cpus and gpus >= self.num_gpus
+            )
+            or 1
+        )
+
     def run(
         self,
         tasks: Sequence[Task],
@@ -96,8 +113,7 @@ class RayExecutor:
                     f"No Ray cluster at {self.address!r} ({str(error).strip().splitlines()[0]}). Start one with "
                     "`ray start --head` and `ray start --address HEAD:6379` on other nodes, or name another address."
                 ) from None
-        nodes: Any = ray.nodes()  # type: ignore[no-untyped-call]
-        sizes = [(node["Resources"].get("CPU", 0), node["Resources"].get("GPU", 0)) for node in nodes if node["Alive"]]
+        sizes = self._nodes()
         if not any(cpus >= self.num_cpus and gpus >= self.num_gpus for cpus, gpus in sizes):
             there = "; ".join(f"{cpus:g} cores, {gpus:g} GPUs" for cpus, gpus in sizes)
             raise RunError(
@@ -105,6 +121,14 @@ class RayExecutor:
                 f"wait for ever. Its nodes: {there}."
             )
         return ray
+
+    @staticmethod
+    def _nodes() -> list[tuple[float, float]]:
+        """Cores and GPUs of each node."""
+        import ray
+
+        nodes: Any = ray.nodes()  # type: ignore[no-untyped-call]
+        return [(node["Resources"].get("CPU", 0), node["Resources"].get("GPU", 0)) for node in nodes if node["Alive"]]
 
 
 def _reach(address: str) -> None:

@@ -121,8 +121,12 @@ class Recipe:
         source_weights: source → factor of its records' weights; 1 where it is not named.
         source_sampling: source → records drawn in an epoch, as a multiple of its records; 1 where it is not named.
         tta: views averaged at prediction: 1, or 8 (turns and mirrorings).
-        batch_size: records.
+        batch_size: records of a step.
+        micro_batch_size: so many of them are computed at once on a device, and their gradients added up: less memory
+            for the same batch. "auto" finds the largest number that fits (`replace(batch_size="auto")` says so too);
+            None: the batch as a whole. Batch norm that is not frozen, such as MetaBlock's, sees a micro-batch.
         precision: "auto" (mixed where a GPU is), "float32" or "mixed_float16".
+        xla: "auto" (compiled where there is one GPU), "on" or "off".
         seed: of weights, order, augmentation and the inner split.
     """
 
@@ -162,7 +166,9 @@ class Recipe:
     source_sampling: dict[str, float] = field(default_factory=dict, hash=False)
     tta: Literal[1, 8] = 8
     batch_size: int = 32
+    micro_batch_size: int | Literal["auto"] | None = None
     precision: Literal["auto", "float32", "mixed_float16"] = "auto"
+    xla: Literal["auto", "on", "off"] = "auto"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -223,11 +229,14 @@ class Recipe:
     def replace(self, **changes: Any) -> Recipe:
         """The recipe with some fields changed.
 
-        `epochs=3` is understood too: it limits every stage to that many, and a warm-up to half of them.
+        `epochs=3` is understood too: it limits every stage to that many, and a warm-up to half of them. So is
+        `batch_size="auto"`: the batch stays, and `micro_batch_size` becomes "auto".
 
         Raises:
             RecipeError: an unknown key, or a value that cannot work.
         """
+        if changes.get("batch_size") == "auto":
+            changes |= {"batch_size": self.batch_size, "micro_batch_size": "auto"}
         epochs = changes.pop("epochs", None)
         if epochs is not None:
             stages = [_to_stage(stage) for stage in changes.get("stages", self.stages)]

@@ -21,6 +21,11 @@ def find_problems(recipe: Recipe) -> list[str]:
     checks = [
         (recipe.image_size >= 32, f"image_size={recipe.image_size}: at least 32"),
         (recipe.batch_size >= 1, f"batch_size={recipe.batch_size}: at least 1"),
+        (
+            not isinstance(recipe.micro_batch_size, int) or recipe.micro_batch_size >= 1,
+            f'micro_batch_size={recipe.micro_batch_size}: at least 1, or "auto"',
+        ),
+        (recipe.xla != "on" or recipe.micro_batch_size is None, 'xla "on": for whole batches (micro_batch_size None)'),
         (0 <= recipe.metadata_dropout < 1, f"metadata_dropout={recipe.metadata_dropout}: 0 ≤ rate < 1"),
         (0 <= recipe.dropout < 1, f"dropout={recipe.dropout}: 0 ≤ rate < 1"),
         (0 <= (recipe.branch_dropout or 0) < 1, f"branch_dropout={recipe.branch_dropout}: 0 ≤ rate < 1"),

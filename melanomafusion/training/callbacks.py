@@ -20,32 +20,48 @@ MODES = {"val_auc": "max", "val_average_precision": "max", "val_loss": "min"}
 
 
 class SeenScores(keras.metrics.Metric):
-    """Keeps the logits and labels of all training records of an epoch, so that its AUC is exact rather than binned."""
+    """Keeps the logits and labels of all training records of an epoch, so that its AUC is exact rather than binned.
 
-    def __init__(self, records: int, outputs: int) -> None:
+    Each device has a copy of its own, and to read them is to add them up: each writes into rows that the others leave.
+
+    Args:
+        batches: of an epoch.
+        batch_size: records.
+        outputs: of the model.
+    """
+
+    def __init__(self, batches: int, batch_size: int, outputs: int) -> None:
         super().__init__(name="seen")
-        self.records = records
-        self.logits = self.add_weight(shape=(records, outputs), initializer="zeros", name="logits")
-        self.labels = self.add_weight(shape=(records, outputs), initializer="zeros", name="labels")
-        self.position = self.add_weight(shape=(), initializer="zeros", dtype="int32", name="position")
+        self.devices = tf.distribute.get_strategy().num_replicas_in_sync
+        self.block = -(-batch_size // self.devices)  # rows of a batch on a device
+        self.batches = batches
+        rows = batches * self.block * self.devices
+        self.logits = self.add_weight(shape=(rows, outputs), initializer="zeros", name="logits")
+        self.labels = self.add_weight(shape=(rows, outputs), initializer="zeros", name="labels")
+        self.written = self.add_weight(shape=(rows, 1), initializer="zeros", name="written")
+        self.batch = self.add_weight(shape=(), initializer="zeros", name="batch")
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Append a batch."""
         del sample_weight
-        position = tf.convert_to_tensor(self.position)
-        rows = (position + tf.range(tf.shape(y_pred)[0]))[:, None]
-        for store, values in ((self.logits, y_pred), (self.labels, y_true)):
+        context = tf.distribute.get_replica_context()
+        device = context.replica_id_in_sync_group if context is not None else 0
+        batch = tf.convert_to_tensor(self.batch)
+        first = (tf.cast(batch, tf.int32) * self.devices + device) * self.block
+        rows = (first + tf.range(tf.shape(y_pred)[0]))[:, None]
+        ones = tf.ones_like(rows, tf.float32)
+        for store, values in ((self.logits, y_pred), (self.labels, y_true), (self.written, ones)):
             store.assign(tf.tensor_scatter_nd_update(tf.convert_to_tensor(store), rows, tf.cast(values, tf.float32)))
-        self.position.assign(position + tf.shape(y_pred)[0])
+        self.batch.assign(batch + 1.0)
 
     def result(self) -> Any:
-        """Share of the records seen."""
-        return tf.cast(tf.convert_to_tensor(self.position), tf.float32) / self.records
+        """Share of the batches seen."""
+        return tf.convert_to_tensor(self.batch) / (self.batches * self.devices)
 
     def seen(self) -> tuple[np.ndarray, np.ndarray]:
         """Logits and labels seen so far, (n, outputs) each."""
-        count = int(self.position.numpy())
-        return np.asarray(self.logits)[:count], np.asarray(self.labels)[:count]
+        rows = np.asarray(self.written)[:, 0] > 0
+        return np.asarray(self.logits)[rows], np.asarray(self.labels)[rows]
 
 
 class EpochScores(keras.callbacks.Callback):
@@ -103,7 +119,8 @@ class EpochScores(keras.callbacks.Callback):
         }
         if self.validation is not None and self.labels is not None:
             logits = np.asarray(self.model.predict(self.validation, verbose=0), dtype="float32")
-            row["val_loss"] = float(self.loss(self.labels, logits))
+            # Keras divides a loss by the number of devices wherever it is called.
+            row["val_loss"] = float(self.loss(self.labels, logits)) * self.seen.devices
             row |= _scores(self.is_positive(self.labels), self.to_scores(logits), "val_")
         logs.update({key: value for key, value in row.items() if key not in ("stage", "epoch")})
         if not math.isfinite(row["loss"]):

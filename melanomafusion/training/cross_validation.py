@@ -117,10 +117,22 @@ def cross_validate(
                 report(
                     {"kind": "warning", "text": f"nothing to do: {folds_were} trained already. --restart begins anew."}
                 )
-            _train_folds(run, to_train, task, executor or LocalExecutor(workers), report)
+            executor = executor or LocalExecutor(workers)
+            if to_train and recipe.micro_batch_size == "auto":
+                _find_micro_batch_size(run, executor, report)
+            _train_folds(run, to_train, task, executor, report)
             if alone():  # no other command is training further folds
                 shutil.rmtree(run.pixels, ignore_errors=True)
         return collect(run, wanted)
+
+
+def _find_micro_batch_size(run: Run, executor: LocalExecutor | RayExecutor, report: OnEvent) -> None:
+    arguments = {"run": str(run.path), "processes": executor.per_machine}
+    log = run.path / "trial-log.txt"
+    task = Task("the trial of batch sizes", f"{_TASKS}:find_micro_batch_size", arguments, log, TENSORFLOW_ON_CPU)
+    (found,) = executor.run([task], report)
+    log.unlink(missing_ok=True)
+    report({"kind": "warning", "text": f"batches of {run.recipe.batch_size} records, {found} at a time"})
 
 
 def _train_folds(

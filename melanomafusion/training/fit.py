@@ -10,7 +10,6 @@ from typing import Any
 
 import keras
 import pandas as pd
-import tensorflow as tf
 
 from ..atomic import atomic_file, delete_parts, make_folder, write_json
 from ..console import shown
@@ -30,7 +29,9 @@ from ..predictions import Predictions
 from ..recipes.recipe import Recipe
 from .checkpoints import Checkpoints
 from .checks import check_minutes, check_run, inner_split
+from .devices import peak_memory, set_up_keras
 from .extra import with_extra
+from .micro_batch_size import with_micro_batch_size
 from .operating import operating_metrics
 from .predict import predict_scores
 from .resume import Resume
@@ -110,18 +111,20 @@ def fit_fold(
         try:
             with only_one(out / "lock", f"Fold {fold} of {recipe.name}", wait=_TIME_TO_DIE):
                 delete_parts(out)
-                return _fit_fold(
-                    recipe,
-                    dataset,
-                    fold,
-                    out,
-                    further,
-                    pixels,
-                    kept,
-                    tensorboard,
-                    checkpoint_every_minutes,
-                    lambda event: report({"fold": fold, **event}),
-                )
+                recipe = with_micro_batch_size(recipe, dataset, out)
+                with set_up_keras(recipe, _seed(recipe, fold)).scope():
+                    return _fit_fold(
+                        recipe,
+                        dataset,
+                        fold,
+                        out,
+                        further,
+                        pixels,
+                        kept,
+                        tensorboard,
+                        checkpoint_every_minutes,
+                        lambda event: report({"fold": fold, **event}),
+                    )
         finally:
             keras.config.set_dtype_policy(policy)
             if pixels is None:
@@ -144,8 +147,6 @@ def _fit_fold(
     checkpoints = Checkpoints(out / "checkpoints", lambda text: report({"kind": "warning", "text": text}))
     identity = {"recipe": recipe.to_dict(), "records": data_hash(dataset, {fold: extra} if extra else {}), "fold": fold}
     resume = Resume(checkpoints, identity, checkpoint_every_minutes, report)
-    seed = recipe.seed * 1000 + fold
-    set_up_keras(recipe, seed)
     train, held_out = dataset.held_out(fold)
     fit, validation = inner_split(recipe, train)
     fit = with_extra(fit, extra)
@@ -164,7 +165,7 @@ def _fit_fold(
         spec=spec,
         pixels=pixels,
         features=features,
-        seed=seed,
+        seed=_seed(recipe, fold),
         report=report,
         tensorboard=out / "tensorboard" if tensorboard else None,
         resume=resume,
@@ -189,6 +190,7 @@ def _fit_fold(
         "grouped_by": oof.grouped_by,
         "parameters": int(model.count_params()),
         "seconds": round(resume.seconds + time.monotonic() - started, 1),
+        **{f"peak_{name}": peak for name, peak in peak_memory().items()},
     }
     table = pd.DataFrame(history).assign(fold=fold)
     with atomic_file(out / "history.csv") as part:
@@ -203,13 +205,8 @@ def _fit_fold(
     return FoldResult(fold, oof, metrics, table, out / "bundle")
 
 
-def set_up_keras(recipe: Recipe, seed: int) -> None:
-    """Seeds and precision of this process. Half precision only where a GPU is: on a CPU it halves the speed."""
-    keras.utils.set_random_seed(seed)
-    precision = recipe.precision
-    if precision == "auto":
-        precision = "mixed_float16" if tf.config.list_physical_devices("GPU") else "float32"
-    keras.config.set_dtype_policy(precision)
+def _seed(recipe: Recipe, fold: int) -> int:
+    return recipe.seed * 1000 + fold
 
 
 def build_model(recipe: Recipe, encoder: MetadataEncoder | None) -> keras.Model:

@@ -34,8 +34,10 @@ def build_optimizer(stage: Stage, backbone_variables: list[Any]) -> keras.optimi
     if stage.backbone_learning_rate is None:
         return kind(**options)
     ratio = stage.backbone_learning_rate / stage.learning_rate
-    # Keras hands the TensorFlow variable to the step, not its own wrapper.
-    slow = {id(variable.value) for variable in backbone_variables} | {id(variable) for variable in backbone_variables}
+    # Keras hands the TensorFlow variable to the step, not its own wrapper; over several devices, the copy of one.
+    slow = {id(variable) for variable in backbone_variables}
+    for variable in backbone_variables:
+        slow |= {id(variable.value), *(id(copy) for copy in getattr(variable.value, "values", ()))}
 
     class TwoRates(kind):  # type: ignore[valid-type,misc]
         def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:

@@ -17,7 +17,7 @@ from .callbacks import BestEpoch, SeenScores
 from .checkpoints import Checkpoints, State
 from .progress import Arrays, put_callbacks, put_variables, take_callbacks, take_variables
 
-_FORMAT = 1
+_FORMAT = 2
 _CALCULATES = ("melanomafusion", "keras", "tensorflow", "numpy")
 # An epoch of a second is not worth a checkpoint of a second: writing takes at most this share of the time.
 _SHARE = 0.02
@@ -198,7 +198,8 @@ class SaveProgress(keras.callbacks.Callback):
 
     def _put(self, state: State) -> None:
         put_variables(state.arrays, "model", self.whole.variables)
-        self.model.optimizer.build(self.model.trainable_variables)
+        if not self.model.optimizer.built:  # the optimizer of half precision would get its variables a second time
+            self.model.optimizer.build(self.model.trainable_variables)
         put_variables(state.arrays, "optimizer", self.model.optimizer.variables)
         put_callbacks(state.arrays, state.facts["callbacks"], self.callbacks)
 

@@ -30,6 +30,7 @@ _OURS = (
     "metrics.json",
     "bad_images.csv",
     "data.sha256",
+    "micro_batch.json",
 )
 
 

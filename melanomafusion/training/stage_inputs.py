@@ -64,6 +64,10 @@ class StageInputs:
         )
         return model, training, watched
 
+    def steps(self) -> int:
+        """Batches of an epoch."""
+        return int(self._training(RowEncoder(None), None, augmentation="none").cardinality())
+
     def _of_features(self, model: keras.Model, spec: ImageSpec, first_batch: int) -> tuple[keras.Model, Any, Any]:
         model.jit_compile = False  # it may predict without ever being compiled: no XLA there either
         rows: Any = RowEncoder(self.encoder)

@@ -30,6 +30,8 @@ from .callbacks import (
     SeenScores,
     WarmupCosine,
 )
+from .devices import uses_xla
+from .micro_batches import in_parts
 from .optimizers import build_optimizer
 from .resume import Position, Resume, SaveProgress
 from .stage_inputs import StageInputs, labels_of
@@ -114,10 +116,11 @@ class _Stages:
         recipe, model = self.recipe, self.model
         slow = set_trainable(model, recipe, stage)
         trained, pipeline, watched = self.inputs.of(model, stage)
-        steps = int(pipeline.cardinality())
-        seen = SeenScores(steps * recipe.batch_size, len(recipe.classes) or 1)
-        # No XLA: on a CPU it makes EfficientNet seven to ten times slower.
-        trained.compile(build_optimizer(stage, slow), self.loss, weighted_metrics=[], metrics=[seen], jit_compile=False)
+        trained, steps = in_parts(trained, recipe), int(pipeline.cardinality())
+        seen = SeenScores(steps, recipe.batch_size, len(recipe.classes) or 1)
+        trained.compile(
+            build_optimizer(stage, slow), self.loss, weighted_metrics=[], metrics=[seen], jit_compile=uses_xla(recipe)
+        )
         callbacks = self._callbacks(at.stage, stage, seen, watched, steps)
         last_epoch = at.first_epoch + stage.epochs
         if self.resume is None:

@@ -14,8 +14,9 @@ from melanomafusion.data.folds import published_split
 from melanomafusion.data.metadata import MetadataEncoder
 from melanomafusion.recipes.catalogue import SYSTEMS, get_recipe
 from melanomafusion.testing import make_siim_isic, paint_lesion
+from melanomafusion.training.devices import set_up_keras
 from melanomafusion.training.features import build_head
-from melanomafusion.training.fit import build_model, set_up_keras
+from melanomafusion.training.fit import build_model
 from melanomafusion.training.stages import set_trainable, train_stages
 
 CODES = ("akiec", "bcc", "bkl", "df", "vasc", "mel", "nv")

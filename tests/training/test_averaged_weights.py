@@ -7,7 +7,8 @@ import melanomafusion as mf
 from melanomafusion.data.metadata import MetadataEncoder
 from melanomafusion.images.pixels import decode_images, open_pixels
 from melanomafusion.training.callbacks import AveragedWeights, BatchProgress, BestEpoch
-from melanomafusion.training.fit import build_model, set_up_keras
+from melanomafusion.training.devices import set_up_keras
+from melanomafusion.training.fit import build_model
 from melanomafusion.training.stages import train_stages
 
 EMA = 0.8

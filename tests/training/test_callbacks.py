@@ -119,7 +119,7 @@ def test_scores_seen_in_training_are_exact():
     """Where Keras's AUC bins 200 thresholds."""
     rng = np.random.default_rng(0)
     logits, labels = rng.normal(-6, 0.3, (100, 1)).astype("float32"), (rng.random((100, 1)) < 0.2).astype("float32")
-    seen = SeenScores(100, 1)
+    seen = SeenScores(4, 32, 1)
     for start in range(0, 100, 32):
         seen.update_state(labels[start : start + 32], logits[start : start + 32])
     got_logits, got_labels = seen.seen()

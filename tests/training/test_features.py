@@ -17,6 +17,7 @@ from melanomafusion.models.fusion import FUSIONS
 from melanomafusion.recipes.recipe import Stage
 from melanomafusion.training import features as module
 from melanomafusion.training.checks import inner_split
+from melanomafusion.training.devices import set_up_keras
 from melanomafusion.training.feature_store import Features
 from melanomafusion.training.features import (
     RowEncoder,
@@ -25,7 +26,7 @@ from melanomafusion.training.features import (
     frozen_features,
     trains_on_features,
 )
-from melanomafusion.training.fit import build_model, set_up_keras
+from melanomafusion.training.fit import build_model
 from melanomafusion.training.run import open_run
 from melanomafusion.training.stage_inputs import StageInputs, labels_of
 from melanomafusion.training.stages import build_loss, train_stages

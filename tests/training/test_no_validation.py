@@ -11,7 +11,8 @@ from melanomafusion.data.metadata import MetadataEncoder
 from melanomafusion.errors import RunError
 from melanomafusion.training.callbacks import LAST_EPOCH, BestEpoch
 from melanomafusion.training.checks import inner_split
-from melanomafusion.training.fit import build_model, set_up_keras
+from melanomafusion.training.devices import set_up_keras
+from melanomafusion.training.fit import build_model
 from melanomafusion.training.predict import predict_scores
 
 STAGES = [

@@ -1,0 +1,136 @@
+"""Several members in one go: stopped where the next no longer pays, combined, gone on with."""
+
+import json
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+import melanomafusion as mf
+from melanomafusion.cli import app
+from melanomafusion.errors import RunError
+from melanomafusion.testing import make_siim_isic
+from melanomafusion.training import plan as module
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data")
+    make_siim_isic(root, n_patients=60, n_test_patients=6, image_size=32, prevalence=0.3, seed=1)
+    return root
+
+
+@pytest.fixture(scope="module")
+def folded(data):
+    return mf.assign_folds(mf.load_siim_isic_2020(data), 2)
+
+
+@pytest.fixture
+def trained(folded, tmp_path, monkeypatch):
+    """Members whose scores are made up: (plan, calls); what is tested is what is done with them."""
+    calls = []
+
+    def cross_validate(recipe, dataset, *, out, on_event, **options):
+        calls.append((recipe.name, options))
+        on_event({"kind": "fold", "fold": 0, "folds": 2, "epochs": 1})
+        frame = dataset.frame[["image_name", "patient_id", "target", "fold", "grouped_by"]].copy()
+        noise = pd.util.hash_pandas_object(frame["image_name"] + str(recipe.seed), index=False) % 1000 / 1000
+        frame["score"] = (
+            noise.to_numpy() if recipe.seed == 9 else 0.3 * frame["target"].to_numpy() + 0.7 * noise.to_numpy()
+        )
+        return module.CrossValidation(out, recipe, mf.Predictions(frame, "oof", name=recipe.name), [], {})
+
+    monkeypatch.setattr(module, "cross_validate", cross_validate)
+    return calls
+
+
+def plan_of(seeds, stop_below=None):
+    tiny = mf.get_recipe("metadata-tiny")
+    return mf.EnsemblePlan(tuple(tiny.replace(name=f"m{seed}", seed=seed) for seed in seeds), stop_below)
+
+
+def test_training_stops_where_the_last_member_brought_too_little(folded, trained, tmp_path):
+    events = []
+    result = mf.train_plan(plan_of([1, 2, 9, 3, 4], 0.01), folded, out=tmp_path, on_event=events.append)
+    assert [name for name, _ in trained] == ["m1", "m2", "m9"]
+    assert result.left_out == ["m3", "m4"]
+    assert list(result.curve["member"]) == ["m1", "m2", "m9"]
+    assert result.curve["gain"].iloc[1] >= 0.01 > result.curve["gain"].iloc[2]
+    assert pd.isna(result.curve["gain"].iloc[0])
+    assert {event["run"] for event in events if event["kind"] == "fold"} == {"m1", "m2", "m9"}
+    expected = mf.WeightedEnsemble().cross_val_predict({name: result.members[name].oof for name in ("m1", "m2")})
+    assert result.curve["ensemble_auc"].iloc[1] == mf.roc_auc(expected.targets, expected.scores)
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "curve.csv"), result.curve)
+
+
+def test_without_a_limit_all_members_are_trained_and_combined(folded, trained, tmp_path):
+    result = mf.train_plan(plan_of([1, 9, 2]), folded, out=tmp_path, workers=2, features="x", on_event=print)
+    assert [name for name, _ in trained] == ["m1", "m9", "m2"]
+    assert all(options["features"] == "x" and options["executor"].workers == 2 for _, options in trained)
+    assert result.left_out == []
+    content = json.loads((tmp_path / "ensemble" / "ensemble.json").read_text())
+    assert content["runs"] == {name: str(tmp_path / name) for name in ("m1", "m9", "m2")}
+    oof = mf.Predictions.read_csv(tmp_path / "ensemble" / "oof.csv", "oof")
+    assert mf.roc_auc(oof.targets, oof.scores) == pytest.approx(result.curve["ensemble_auc"].iloc[-1], abs=1e-12)
+
+
+def test_one_member_is_no_ensemble(folded, trained, tmp_path):
+    result = mf.train_plan(plan_of([1], 0.5), folded, out=tmp_path, on_event=print)
+    assert result.diagnosis is None
+    assert not (tmp_path / "ensemble").exists()
+
+
+def test_on_a_cluster_all_members_are_trained_at_once_unless_one_may_be_left_out(folded, trained, tmp_path):
+    executor = mf.RayExecutor()
+    result = mf.train_plan(plan_of([1, 2, 3]), folded, out=tmp_path / "all", executor=executor, on_event=print)
+    assert list(result.members) == ["m1", "m2", "m3"]
+    assert all(options["executor"] is executor for _, options in trained)
+    mf.train_plan(plan_of([1, 9, 3], 0.05), folded, out=tmp_path / "some", executor=executor, on_event=print)
+    assert [name for name, _ in trained][3:] == ["m1", "m9"]
+
+
+def test_wrong_set_up_of_any_member_ends_it_before_the_first(folded, trained, tmp_path):
+    bad = mf.get_recipe("tiny").replace(source_weights={"nowhere": 2.0})
+    plan = mf.EnsemblePlan((*plan_of([1]).recipes, bad, bad.replace(name="worse")))
+    with pytest.raises(RunError, match=r"(?s)tiny: .*nowhere.*worse: .*nowhere"):
+        mf.train_plan(plan, folded, out=tmp_path / "out", on_event=print)
+    assert not trained
+
+
+def test_the_command_trains_a_plan_says_the_cost_before_and_goes_on(data, tmp_path):
+    (tmp_path / "plan.toml").write_text('[[members]]\nrecipe = "metadata-tiny"\nseeds = [0, 1]\nset = {epochs = 2}\n')
+    command = [
+        "train",
+        str(tmp_path / "plan.toml"),
+        "--data",
+        str(data),
+        "--n-folds",
+        "2",
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    costs = CliRunner().invoke(app, [*command, "--estimate"])
+    assert costs.exit_code == 0, costs.output
+    assert "At most" in costs.output
+    assert "a training step" in costs.output
+    assert not (tmp_path / "out").exists()
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    assert "metadata-tiny-seed1: AUC" in done.output
+    assert "GiB of memory at most" in done.output
+    scores = (tmp_path / "out" / "ensemble" / "oof.csv").read_bytes()
+    again = CliRunner().invoke(app, [*command, "--json"])
+    assert again.exit_code == 0, again.output
+    assert again.output.count("nothing to do: 2 folds were trained already") == 2
+    assert (tmp_path / "out" / "ensemble" / "oof.csv").read_bytes() == scores
+
+
+@pytest.mark.parametrize(
+    ("option", "said"), [(["--set", "seed=1"], "leave out --set"), (["--folds", "0"], "leave out")]
+)
+def test_what_a_plan_says_itself_is_no_option(data, tmp_path, option, said):
+    (tmp_path / "plan.toml").write_text('[[members]]\nrecipe = "metadata-tiny"\n')
+    command = ["train", str(tmp_path / "plan.toml"), "--data", str(data), "--out", str(tmp_path / "out")]
+    done = CliRunner().invoke(app, [*command, *option])
+    assert done.exit_code == 2
+    assert f"leave out {option[0]}" in " ".join(done.output.split())
