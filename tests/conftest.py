@@ -12,6 +12,7 @@ from hypothesis import settings
 
 import melanomafusion as mf
 from melanomafusion import cli
+from melanomafusion.errors import MelanomaFusionError
 from melanomafusion.testing import make_siim_isic
 
 # A machine with other work to do is slow now and then; no clock decides whether the code is right.
@@ -65,6 +66,19 @@ def in_this_process(monkeypatch):
 
     def run_task(task, on_event):
         home, name = task.function.split(":")
-        getattr(importlib.import_module(home), name)(on_event=on_event, **task.arguments)
+        return getattr(importlib.import_module(home), name)(on_event=on_event, **task.arguments)
+
+    def run(self, tasks, on_event, *, tries=1, return_errors=False):
+        results = []
+        for task in tasks:
+            try:
+                results.append(run_task(task, on_event))
+            except MelanomaFusionError as error:
+                if not return_errors:
+                    raise
+                results.append(error)
+        return results
 
     monkeypatch.setattr("melanomafusion.training.cross_validation.run_task", run_task)
+    monkeypatch.setattr("melanomafusion.training.estimate.run_task", run_task)
+    monkeypatch.setattr("melanomafusion.execution.local.LocalExecutor.run", run)

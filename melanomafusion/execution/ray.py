@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import socket
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from .shares import threads
 
 Event = dict[str, Any]
 _POLL = 0.2  # seconds
+_connecting = threading.Lock()  # members of a plan come at once
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,15 +106,9 @@ class RayExecutor:
             import ray
         except ImportError:
             raise RunError('The executor "ray" needs Ray: pip install "melanomafusion[ray]".') from None
-        if not ray.is_initialized():
-            try:
-                _reach(self.address)
-                ray.init(address=self.address, log_to_driver=False, configure_logging=False)
-            except (OSError, ValueError, RuntimeError) as error:
-                raise RunError(
-                    f"No Ray cluster at {self.address!r} ({str(error).strip().splitlines()[0]}). Start one with "
-                    "`ray start --head` and `ray start --address HEAD:6379` on other nodes, or name another address."
-                ) from None
+        with _connecting:
+            if not ray.is_initialized():
+                self._initialize(ray)
         sizes = self._nodes()
         if not any(cpus >= self.num_cpus and gpus >= self.num_gpus for cpus, gpus in sizes):
             there = "; ".join(f"{cpus:g} cores, {gpus:g} GPUs" for cpus, gpus in sizes)
@@ -121,6 +117,16 @@ class RayExecutor:
                 f"wait for ever. Its nodes: {there}."
             )
         return ray
+
+    def _initialize(self, ray: Any) -> None:
+        try:
+            _reach(self.address)
+            ray.init(address=self.address, log_to_driver=False, configure_logging=False)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise RunError(
+                f"No Ray cluster at {self.address!r} ({str(error).strip().splitlines()[0]}). Start one with "
+                "`ray start --head` and `ray start --address HEAD:6379` on other nodes, or name another address."
+            ) from None
 
     @staticmethod
     def _nodes() -> list[tuple[float, float]]:

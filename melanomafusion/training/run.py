@@ -124,7 +124,7 @@ def open_run(
     if path.exists() and not path.is_dir():
         raise RunError(f"{path} is a file. Name a folder for the run.")
     exists = (path / "recipe.json").is_file()
-    if path.is_dir() and any(path.iterdir()) and not exists:
+    if path.is_dir() and not exists and not all(_may_be_ours(entry) for entry in path.iterdir()):
         raise RunError(f"{path} is not empty and not a run. Name a new folder.")
     if exists and restart:
         _clear(path)
@@ -160,6 +160,11 @@ def _difference(run: Run, recipe: Recipe, stamp_now: str) -> str:
     if not stamp.is_file() or stamp.read_text(encoding="utf-8").strip() != stamp_now:
         return "on other records or folds."
     return ""
+
+
+def _may_be_ours(entry: Path) -> bool:
+    """Whether a start that was cut short may have left it: the recipe is written last."""
+    return entry.name in _OURS or entry.name.endswith(".part")
 
 
 def _clear(path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 import melanomafusion as mf
 from melanomafusion.errors import ImageError, RunError, WeightsError
 from melanomafusion.training.predict import predict_scores
+from melanomafusion.training.run import open_run
 
 RECIPE = mf.get_recipe("metadata-tiny").replace(epochs=2, validation_fraction=0.25, name="metadata-test")
 
@@ -88,7 +89,7 @@ def test_a_fold_whose_model_tells_nothing_apart_is_refused_in_those_words(run, f
         mf.cross_validate(RECIPE, folded, out=copy)
 
 
-def test_a_run_on_images_draws_its_most_confident_errors(folded, tmp_path):
+def test_a_run_on_images_draws_its_most_confident_errors(folded, tmp_path, in_this_process):
     recipe = mf.get_recipe("image-tiny").replace(epochs=1, tta=1, validation_fraction=0.25)
     cv = mf.cross_validate(recipe, folded, out=tmp_path / "run", folds=[0, 1])
     picture = cv.path / "report" / "errors.png"
@@ -132,7 +133,7 @@ def test_another_recipe_or_other_data_in_the_same_folder_is_refused(run, folded)
     assert (cv.path / "metrics.json").exists()
 
 
-def test_a_run_without_a_finished_fold_may_be_started_with_a_corrected_recipe(folded, tmp_path):
+def test_a_run_without_a_finished_fold_may_be_started_with_a_corrected_recipe(folded, tmp_path, in_this_process):
     wrong = RECIPE.replace(fusion="image", weights=str(tmp_path / "nowhere.weights.h5"), freeze_batch_norm=True)
     with pytest.raises(WeightsError, match="no weights file"):
         mf.cross_validate(wrong, folded, out=tmp_path / "run")
@@ -149,7 +150,14 @@ def test_a_folder_with_something_else_is_left_alone(folded, tmp_path):
     assert (tmp_path / "thesis.txt").read_text() == "mine"
 
 
-def test_unreadable_images_stop_the_run_or_are_left_out_and_listed(folded, tmp_path):
+def test_what_a_start_that_was_cut_short_left_is_in_nobodys_way(folded, tmp_path):
+    open_run(tmp_path, RECIPE, folded)
+    (tmp_path / "recipe.json").unlink()
+    (tmp_path / ".recipe.json.12345678.part").write_text("half")
+    assert open_run(tmp_path, RECIPE, folded).recipe == RECIPE
+
+
+def test_unreadable_images_stop_the_run_or_are_left_out_and_listed(folded, tmp_path, in_this_process):
     paths = folded.frame["path"].copy()
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"\xff\xd8\xff nothing more")
@@ -167,7 +175,7 @@ def test_unreadable_images_stop_the_run_or_are_left_out_and_listed(folded, tmp_p
     assert len(folds) == len(folded) - 1
 
 
-def test_an_image_level_split_is_stamped_on_the_scores(folded, tmp_path):
+def test_an_image_level_split_is_stamped_on_the_scores(folded, tmp_path, in_this_process):
     plain = mf.Dataset(folded.frame.drop(columns=["fold", "grouped_by"]))
     data = mf.assign_folds(plain, 2, group="record")
     cv = mf.cross_validate(RECIPE.replace(epochs=1), data, out=tmp_path / "run", folds=[0])

@@ -97,7 +97,7 @@ def test_wrong_set_up_of_any_member_ends_it_before_the_first(folded, trained, tm
     assert not trained
 
 
-def test_the_command_trains_a_plan_says_the_cost_before_and_goes_on(data, tmp_path):
+def test_the_command_trains_a_plan_says_the_cost_before_and_goes_on(data, tmp_path, in_this_process):
     (tmp_path / "plan.toml").write_text('[[members]]\nrecipe = "metadata-tiny"\nseeds = [0, 1]\nset = {epochs = 2}\n')
     command = [
         "train",
