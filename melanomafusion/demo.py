@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.table import Table
 
 from .atomic import make_folder, write_json
-from .console import RunProgress
 from .data.folds import assign_folds, write_folds
 from .data.sources.siim_isic_2020 import load_siim_isic_2020
 from .ensemble.averages import MeanEnsemble
@@ -21,6 +20,7 @@ from .evaluation.plots import plot_roc, save_figure
 from .notice import NOT_A_MEDICAL_DEVICE
 from .predictions import Predictions
 from .recipes.catalogue import get_recipe
+from .run_progress import RunProgress
 from .testing import BestPossible, make_siim_isic
 from .training.cross_validation import cross_validate
 

@@ -17,7 +17,7 @@ FLOORS = [
     {"images", "evaluation", "testing"},
     {"ensemble", "auditing", "explain", "baselines"},
     {"deploy"},
-    {"console"},
+    {"console", "run_progress"},
     {"training", "serve"},
     {"demo"},
     {"cli"},

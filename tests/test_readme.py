@@ -61,6 +61,8 @@ def serves(command, folder):
 def test_shell_commands_run_one_after_another(folder, ctrl_c):
     commands = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("melanomafusion ")]
     assert len(commands) >= 5
+    (plan,) = blocks("toml")
+    (folder / "plan.toml").write_text(plan, encoding="utf-8")
     program = shutil.which("melanomafusion", path=str(Path(sys.executable).parent))
     for command in commands:
         if command.startswith("melanomafusion serve"):

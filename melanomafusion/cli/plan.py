@@ -54,7 +54,8 @@ def train_and_print_plan(
     plan: EnsemblePlan, dataset: Dataset, options: dict[str, Any], screen: Console, as_json: bool
 ) -> None:
     """Train a plan and print what each member brought."""
-    from ..console import PlanProgress, print_diagnosis
+    from ..console import print_diagnosis
+    from ..run_progress import PlanProgress
     from ..training.plan import train_plan
 
     with PlanProgress(screen) as progress:

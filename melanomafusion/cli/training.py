@@ -146,7 +146,8 @@ def train(
 def _train(
     recipe: Recipe, dataset: Dataset, folds: list[int] | None, options: dict[str, Any], screen: Console, as_json: bool
 ) -> None:
-    from ..console import RunProgress, print_scores
+    from ..console import print_scores
+    from ..run_progress import RunProgress
     from ..training.cross_validation import cross_validate
 
     with RunProgress(screen, recipe.name) as progress:
@@ -182,8 +183,8 @@ def _folded(
 
 
 def _extra(datasets: list[Dataset], run: Path | None, screen: Console) -> Dataset | dict[int, Dataset]:
-    from ..console import RunProgress
     from ..data.combine import concat
+    from ..run_progress import RunProgress
     from ..training.pseudo_labels import pseudo_label
 
     records = concat(datasets)

@@ -8,7 +8,7 @@ import typing
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from .recipe import Recipe
+    from .recipe import Recipe, Stage
 
 
 def find_problems(recipe: Recipe) -> list[str]:
@@ -73,32 +73,35 @@ def find_problems(recipe: Recipe) -> list[str]:
         ),
     ]
     for number, stage in enumerate(recipe.stages, start=1):
-        checks += [
-            (stage.epochs >= 1, f"stage {number}: epochs={stage.epochs}: at least 1"),
-            (0 < stage.learning_rate < 1e32, f"stage {number}: learning_rate={stage.learning_rate}: above 0, finite"),
-            (
-                stage.backbone_learning_rate is None or 0 < stage.backbone_learning_rate < 1e32,
-                f"stage {number}: backbone_learning_rate={stage.backbone_learning_rate}: above 0, finite",
-            ),
-            (stage.weight_decay >= 0, f"stage {number}: weight_decay={stage.weight_decay}: at least 0"),
-            (stage.plateau_patience >= 0, f"stage {number}: plateau_patience={stage.plateau_patience}: at least 0"),
-            ((stage.early_stopping_patience or 0) >= 0, f"stage {number}: early_stopping_patience: at least 0"),
-            (stage.early_stopping_min_delta >= 0, f"stage {number}: early_stopping_min_delta: at least 0"),
-            (
-                bool(recipe.validation_fraction)
-                or (stage.schedule != "plateau" and stage.early_stopping_patience is None),
-                f"stage {number}: plateau and early stopping need a validation split; with validation_fraction=0 use "
-                'schedule "cosine" or "constant" and early_stopping_patience None',
-            ),
-            (0 < stage.plateau_factor < 1, f"stage {number}: plateau_factor={stage.plateau_factor}: between 0 and 1"),
-            (0 < stage.top_share <= 1, f"stage {number}: top_share={stage.top_share}: above 0, up to 1"),
-            (0 <= stage.warmup_epochs < stage.epochs, f"stage {number}: warmup_epochs: from 0 to fewer than epochs"),
-            (
-                stage.weight_decay == 0 or stage.optimizer == "adamw",
-                f'stage {number}: weight_decay goes with optimizer "adamw"',
-            ),
-        ]
+        checks += [(fine, f"stage {number}: {message}") for fine, message in _stage_checks(stage, recipe)]
     return [message for fine, message in checks if not fine]
+
+
+def _stage_checks(stage: Stage, recipe: Recipe) -> list[tuple[bool, str]]:
+    return [
+        (stage.epochs >= 1, f"epochs={stage.epochs}: at least 1"),
+        (0 < stage.learning_rate < 1e32, f"learning_rate={stage.learning_rate}: above 0, finite"),
+        (
+            stage.backbone_learning_rate is None or 0 < stage.backbone_learning_rate < 1e32,
+            f"backbone_learning_rate={stage.backbone_learning_rate}: above 0, finite",
+        ),
+        (stage.weight_decay >= 0, f"weight_decay={stage.weight_decay}: at least 0"),
+        (stage.plateau_patience >= 0, f"plateau_patience={stage.plateau_patience}: at least 0"),
+        ((stage.early_stopping_patience or 0) >= 0, "early_stopping_patience: at least 0"),
+        (stage.early_stopping_min_delta >= 0, "early_stopping_min_delta: at least 0"),
+        (
+            bool(recipe.validation_fraction) or (stage.schedule != "plateau" and stage.early_stopping_patience is None),
+            "plateau and early stopping need a validation split; with validation_fraction=0 use "
+            'schedule "cosine" or "constant" and early_stopping_patience None',
+        ),
+        (0 < stage.plateau_factor < 1, f"plateau_factor={stage.plateau_factor}: between 0 and 1"),
+        (0 < stage.top_share <= 1, f"top_share={stage.top_share}: above 0, up to 1"),
+        (0 <= stage.warmup_epochs < stage.epochs, "warmup_epochs: from 0 to fewer than epochs"),
+        (
+            stage.weight_decay == 0 or stage.optimizer == "adamw",
+            'weight_decay goes with optimizer "adamw"',
+        ),
+    ]
 
 
 def _threshold_checks(recipe: Recipe) -> list[tuple[bool, str]]:

@@ -11,7 +11,6 @@ from typing import Any, Literal
 import pandas as pd
 
 from ..atomic import atomic_file, make_folder, write_text
-from ..console import OnEvent, shown
 from ..data.dataset import Dataset
 from ..deploy.bundle import Bundle, find_bundles
 from ..errors import ImageError, MelanomaFusionError, RunError
@@ -22,6 +21,7 @@ from ..images.pixels import bad_images_message, decode_images
 from ..images.prepared import image_spec
 from ..predictions import Predictions
 from ..recipes.recipe import Recipe
+from ..run_progress import OnEvent, shown
 from .checks import check_minutes, check_run
 from .extra import Extra
 from .results import CrossValidation, collect

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..console import OnEvent, shown
 from ..data.dataset import Dataset
 from ..execution.local import Task, run_task
 from ..recipes.recipe import Recipe
+from ..run_progress import OnEvent, shown
 from .checks import check_run
 from .cross_validation import TENSORFLOW_ON_CPU
 

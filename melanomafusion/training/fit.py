@@ -12,7 +12,6 @@ import keras
 import pandas as pd
 
 from ..atomic import atomic_file, delete_parts, make_folder, write_json
-from ..console import shown
 from ..data.dataset import Dataset
 from ..data.imbalance import imbalance_report
 from ..data.metadata import MetadataEncoder
@@ -27,6 +26,7 @@ from ..images.spec import ImageSpec
 from ..models.fusion_model import build_fusion_model
 from ..predictions import Predictions
 from ..recipes.recipe import Recipe
+from ..run_progress import shown
 from .checkpoints import Checkpoints
 from .checks import check_minutes, check_run, inner_split
 from .devices import peak_memory, set_up_keras

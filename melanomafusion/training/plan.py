@@ -12,7 +12,6 @@ from typing import Any
 import pandas as pd
 
 from ..atomic import atomic_file, make_folder
-from ..console import OnEvent, shown
 from ..data.dataset import Dataset
 from ..ensemble.diagnostics import Diagnosis, diagnose
 from ..ensemble.files import write_ensemble
@@ -24,6 +23,7 @@ from ..execution.ray import RayExecutor
 from ..predictions import Predictions
 from ..recipes.plan import ENSEMBLE, EnsemblePlan
 from ..recipes.recipe import Recipe
+from ..run_progress import OnEvent, shown
 from .checks import check_run
 from .cross_validation import cross_validate
 from .results import CrossValidation

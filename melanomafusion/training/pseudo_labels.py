@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ..console import OnEvent, shown
 from ..data.dataset import Dataset
 from ..deploy.bundle import Bundle
 from ..errors import RunError
+from ..run_progress import OnEvent, shown
 from .cross_validation import predict_run
 from .extra import LABELLED_BY, folds_hash
 from .run import Run
