@@ -5,26 +5,44 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
 from .app import AsJson, app, console
 
+if TYPE_CHECKING:
+    from ..training.status import FoldStatus
+
 
 @app.command()
 def status(
-    run: Annotated[Path, typer.Argument(help="Run folder, trained right now or not.")],
+    run: Annotated[Path, typer.Argument(help="Run folder, or that of a plan; trained right now or not.")],
     as_json: AsJson = False,
 ) -> None:
     """Show which folds of a run are done, running, failed or waiting, and how long the rest will take."""
     from ..training.status import run_status
 
-    folds = run_status(run)
-    if as_json:
-        typer.echo(json.dumps([dataclasses.asdict(fold) for fold in folds], indent=2))
+    members = sorted(file.parent for file in run.glob("*/recipe.json"))
+    if (run / "recipe.json").is_file() or not members:
+        folds = run_status(run)
+        if as_json:
+            typer.echo(json.dumps([dataclasses.asdict(fold) for fold in folds], indent=2))
+        else:
+            _print(folds)
         return
+    found = {member.name: run_status(member) for member in members}
+    if as_json:
+        content = {name: [dataclasses.asdict(fold) for fold in folds] for name, folds in found.items()}
+        typer.echo(json.dumps(content, indent=2))
+        return
+    for name, folds in found.items():
+        console.print(name, markup=False)
+        _print(folds)
+
+
+def _print(folds: list[FoldStatus]) -> None:
     table = Table("fold", "", "epochs", "trained for", "left, at most")
     for fold in folds:
         left = "–" if fold.state == "done" else "not known" if fold.left is None else duration(fold.left)

@@ -121,6 +121,10 @@ def test_the_command_trains_a_plan_says_the_cost_before_and_goes_on(data, tmp_pa
     scores = (tmp_path / "out" / "ensemble" / "oof.csv").read_bytes()
     again = CliRunner().invoke(app, [*command, "--json"])
     assert again.exit_code == 0, again.output
+    stands = CliRunner().invoke(app, ["status", str(tmp_path / "out")])
+    assert stands.output.count("done") == 4
+    told = json.loads(CliRunner().invoke(app, ["status", str(tmp_path / "out"), "--json"]).output)
+    assert list(told) == ["metadata-tiny-seed0", "metadata-tiny-seed1"]
     assert again.output.count("nothing to do: 2 folds were trained already") == 2
     assert (tmp_path / "out" / "ensemble" / "oof.csv").read_bytes() == scores
 
