@@ -73,7 +73,7 @@ def print_comparison(console: Console, recipes: list[Recipe], timing: bool, as_j
             try:
                 machine = _measure(row)
             except RunError as error:  # too little memory for this one is no reason to lose the others
-                notes.append(f"{name} was not timed: {str(error).partition(' The end of ')[0]}")
+                notes.append(f"{name} was not timed: {str(error).splitlines()[0]}")
     if as_json:
         content = {"machine": machine, "notes": notes, "rows": [asdict(row) for row in rows]}
         typer.echo(json.dumps(content, indent=2, ensure_ascii=False))

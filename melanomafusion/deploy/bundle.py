@@ -121,6 +121,8 @@ def write_bundle(
     Raises:
         OutputError: the folder cannot be written.
     """
+    import keras
+
     path = Path(path)
     versions = {name: version(name) for name in ("melanomafusion", "keras", "tensorflow", "numpy", "pillow")}
     content = {
@@ -138,7 +140,8 @@ def write_bundle(
             (part / _SPEC).write_text(spec.to_json(), encoding="utf-8")
         if trained_on is not None:
             (part / _TRAINED_ON).write_text(trained_on.to_json(), encoding="utf-8")
-        model.save_weights(str(part / WEIGHTS))
+        # Of a model that knows no optimizer: a compiled one would save its state too, twice the size of the weights.
+        keras.Model(model.input, model.output).save_weights(str(part / WEIGHTS))
         write_sums(part)
     return Bundle(path, recipe, encoder, spec, metrics, trained_on)
 

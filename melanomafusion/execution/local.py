@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from .shares import shares
 
 Event = dict[str, Any]
 _LAST_LINES = 15
+_CHATTER = re.compile(r"[IW]\d{4} |WARNING: All log messages before absl|To enable the following instructions: ")
 _TIME_TO_SAVE = 60.0  # seconds; Slurm gives 30 before it kills, Kubernetes too
 
 
@@ -228,8 +230,7 @@ def run_task(
     if failure is not None:
         raise known_error(failure["type"])(failure["message"])
     if code != 0 or not finished:
-        tail = "\n".join(task.log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LAST_LINES:])
-        raise ProcessDied(f"{task.name} {_how_it_ended(code)} The end of {task.log}:\n{tail}")
+        raise ProcessDied(f"{task.name} {_how_it_ended(code)}\n{_end_of(task.log)}")
     return result
 
 
@@ -243,13 +244,20 @@ def _end(process: subprocess.Popen[str]) -> None:
         process.wait()
 
 
+def _end_of(log: Path) -> str:
+    """The last lines of a log, without what TensorFlow says of itself whenever it is loaded."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    told = [line for line in lines if not _CHATTER.match(line)][-_LAST_LINES:]
+    return "\n".join([f"The end of {log}:", *told]) if told else f"Its log tells no more: {log}"
+
+
 def _how_it_ended(code: int) -> str:
     if code >= 0:
         return f"ended with exit code {code}."
     if -code == signal.SIGKILL:
         return (
-            "was killed (SIGKILL), as systems do when memory runs out: lower batch_size or image_size, or run fewer "
-            "folds at once."
+            "was killed (SIGKILL), as systems do when memory runs out: lower image_size, set batch_size=auto, or run "
+            "fewer at once."
         )
     return f"was ended by signal {-code} ({signal.strsignal(-code)})."
 

@@ -84,7 +84,10 @@ class EnsemblePlan:
                 problems.append(f"member {number}: {error}")
         if problems:
             raise RecipeError(f"{path}:\n" + "\n".join(f"  {problem}" for problem in problems))
-        return cls(tuple(recipes), content.get("stop_below"))
+        try:
+            return cls(tuple(recipes), content.get("stop_below"))
+        except RecipeError as error:
+            raise RecipeError(f"{path}: {error}") from None
 
 
 def _recipes(member: dict[str, Any], folder: Path) -> list[Recipe]:

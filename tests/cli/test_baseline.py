@@ -47,7 +47,7 @@ def here(monkeypatch):
         if function == "count_backbones":
             return [{"parameters": 10**6, "multiply_adds": size * 10**7} for _, size in arguments["backbones"]]
         if arguments["backbone"] == "efficientnet_b7":
-            raise RunError("time_backbone ended with exit code -9. The end of log.txt:\nkilled")
+            raise RunError("time_backbone ended with exit code -9.\nThe end of log.txt:\nkilled")
         about = {"processor": "A [fast] one", "threads": 2, "gpus": 0, "keras": "3", "backend": "jax"}
         return {"milliseconds": [12.34, 5.67], "machine": about}
 

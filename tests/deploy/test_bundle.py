@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -311,3 +312,18 @@ def test_the_threshold_is_that_of_the_inner_validation_split(written, tmp_path):
     bundle = dataclasses.replace(written[0], metrics={"threshold": {"value": 0.25}})
     assert bundle.threshold == 0.25
     assert dataclasses.replace(bundle, metrics={"threshold": {"value": None}}).threshold is None
+
+
+def test_the_state_of_the_optimizer_is_left_out(written, folder, tmp_path):
+    """It would be twice the size of the weights, and nobody who predicts needs it."""
+    first, _ = written
+    model = first.build_model()
+    model.compile("adam", "mse", jit_compile=False)
+    model.optimizer.build(model.trainable_variables)
+    bundle = write_bundle(
+        tmp_path / "trained", recipe=first.recipe, model=model, encoder=first.encoder, spec=first.spec, metrics={}
+    )
+    with h5py.File(bundle.path / WEIGHTS) as trained, h5py.File(folder / WEIGHTS) as untrained:
+        assert set(trained) == set(untrained) == {"layers"}
+    for ours, theirs in zip(bundle.build_model().get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
