@@ -71,7 +71,8 @@ def check_same(fold, wanted):
     for name in ("history.csv", "oof.csv"):
         assert (fold / name).read_bytes() == (wanted / name).read_bytes(), name
     figures = [json.loads((folder / "metrics.json").read_text()) for folder in (fold, wanted)]
-    assert [figure.pop("seconds") > 0 for figure in figures] == [True, True]
+    for spent in ("seconds", "peak_memory"):
+        assert [figure.pop(spent) > 0 for figure in figures] == [True, True]
     assert figures[0] == figures[1]
 
 
@@ -209,7 +210,7 @@ def test_a_fold_that_fails_is_reported_and_the_others_are_trained(data, tmp_path
         ("recipe", {"dropout": 0.9}, r"recipe: \{'dropout': 0\.9\} → \{'dropout': 0\.1\}"),
         ("records", "0123", "records: '0123'"),
         ("keras", "2.0.0", r"keras: '2\.0\.0' → '3"),
-        ("format", 99, "format: 99 → 1"),
+        ("format", 99, "format: 99 → 2"),
     ],
 )
 def test_a_checkpoint_of_something_else_is_refused_with_the_difference(tmp_path, key, value, said):
