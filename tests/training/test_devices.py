@@ -222,7 +222,7 @@ def test_a_batch_size_is_found_by_trial_and_kept(recipe, folded, tmp_path, monke
     monkeypatch.setattr(micro_batch_size, "available_memory", lambda: 10**12)
     found = micro_batch_size.with_micro_batch_size(auto, folded, tmp_path)
     assert found.micro_batch_size == 32
-    monkeypatch.setattr(micro_batch_size, "available_memory", lambda: 0)
+    monkeypatch.setattr(micro_batch_size, "available_memory", lambda: -(10**12))
     assert micro_batch_size.with_micro_batch_size(auto, folded, tmp_path) == found
     kept = json.loads((tmp_path / micro_batch_size.FILE).read_text())
     assert kept["micro_batch_size"] == 32
