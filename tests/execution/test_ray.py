@@ -88,7 +88,7 @@ def test_tasks_that_no_node_can_hold_are_refused_rather_than_waited_for(cluster,
         mf.RayExecutor(**executor).run([tasks("tell", value=1)])
 
 
-def test_a_run_on_a_cluster_that_loses_a_node_ends_like_one_on_this_machine(cluster, folded, tmp_path, in_this_process):
+def test_a_run_on_a_cluster_that_loses_a_node_ends_like_one_on_this_machine(cluster, folded, tmp_path):
     recipe = mf.get_recipe("tiny").replace(validation_fraction=0.3, batch_size=16, dropout=0.3)
     lost = cluster.add_node(num_cpus=1)
     events, killed = [], []
@@ -102,7 +102,7 @@ def test_a_run_on_a_cluster_that_loses_a_node_ends_like_one_on_this_machine(clus
     executor = mf.RayExecutor()
     cv = mf.cross_validate(recipe, folded, out=tmp_path / "ray", executor=executor, on_event=watch)
     assert killed
-    here = mf.cross_validate(recipe, folded, out=tmp_path / "here", on_event=lambda event: None)
+    here = mf.cross_validate(recipe, folded, out=tmp_path / "here", workers=2, on_event=lambda event: None)
     assert list(cv.oof.frame["image_name"]) == list(here.oof.frame["image_name"])
     np.testing.assert_allclose(cv.oof.scores, here.oof.scores, atol=1e-4)
     assert {event["fold"] for event in events if event["kind"] == "epoch"} == {0, 1, 2}
