@@ -84,7 +84,7 @@ class MetadataEncoder:
         """Learn levels, means and deviations from training rows only.
 
         Raises:
-            MetadataError: a column is missing, no rows, or a number without any value.
+            MetadataError: a column is missing, no rows, or a number that is none or without any value.
         """
         if not len(frame):
             raise MetadataError("MetadataEncoder.fit needs at least one row.")
@@ -110,7 +110,7 @@ class MetadataEncoder:
             (n, width) float32.
 
         Raises:
-            MetadataError: not fitted, or a column is missing.
+            MetadataError: not fitted, a column is missing, or a number is none.
         """
         self._check_fitted()
         blocks: list[np.ndarray] = []
@@ -118,7 +118,8 @@ class MetadataEncoder:
             values = _values(FEATURES[name], frame)
             missing = values.isna().to_numpy()
             if "levels" in state:
-                known = pd.Index(state["levels"]).get_indexer(pd.Index(values.astype("object").where(~missing, None)))
+                text = values.astype("object").where(~missing, None).map(str, na_action="ignore")  # as in fitting
+                known = pd.Index(state["levels"]).get_indexer(pd.Index(text, dtype="object"))
                 block = np.zeros((len(frame), len(state["levels"]) + 2), dtype="float32")
                 column = np.where(missing, block.shape[1] - 2, np.where(known < 0, block.shape[1] - 1, known))
                 block[np.arange(len(frame)), column] = 1.0
@@ -171,15 +172,19 @@ class MetadataEncoder:
             row[columns.stop - (2 if "levels" in self._state[name] else 1)] = 1.0
         return row
 
-    def drop_fields(self, encoded: np.ndarray, rate: float, rng: np.random.Generator) -> np.ndarray:
+    def drop_fields(
+        self, encoded: np.ndarray, rate: float, rng: np.random.Generator, together: float = 0.0
+    ) -> np.ndarray:
         """Metadata dropout: each field of each record becomes "missing" with probability `rate`.
 
-        A model trained so keeps its worth where metadata are not given (Gessert et al. 2020, arXiv 1910.03910).
+        A model trained so keeps its worth where metadata are not given (Gessert et al. 2020, arXiv 1910.03910). Fields
+        dropped one by one are seldom all gone; `together` is modality dropout (Neverova et al. 2016, arXiv 1501.00102).
 
         Args:
             encoded: (n, width) from `transform`.
             rate: probability in [0, 1].
             rng: source of chance.
+            together: probability that all fields of a record become "missing" at once.
 
         Returns:
             (n, width) float32, a new array.
@@ -189,6 +194,8 @@ class MetadataEncoder:
         for columns in self.slices.values():
             gone = rng.random(len(encoded)) < rate
             result[gone, columns] = missing[columns]
+        if together:
+            result[rng.random(len(encoded)) < together] = missing
         return result
 
     def to_json(self) -> str:
@@ -237,10 +244,35 @@ def _values(feature: Feature, frame: pd.DataFrame) -> pd.Series:
             f"Feature {feature.name!r} needs column {', '.join(absent)}. The table has: {', '.join(frame.columns)}."
         )
     if feature.needs == "patient":
-        sizes = frame.groupby("patient_id")["patient_id"].transform("size")
+        patients = frame.groupby([_patient_space(frame), "patient_id"])
+        sizes = patients["patient_id"].transform("size")
         if feature.name == "images_per_patient":
             return sizes.map(np.log1p)
-        return frame.groupby("patient_id")["image_name"].rank() / sizes
+        return patients["image_name"].rank() / sizes
     if feature.needs == "file":
-        return pd.to_numeric(frame[feature.columns[0]]).map(np.log)
-    return frame[feature.columns[0]]
+        return _numbers(frame[feature.columns[0]], above_zero=True).map(np.log)
+    return _numbers(frame[feature.columns[0]]) if feature.kind == "number" else frame[feature.columns[0]]
+
+
+def _patient_space(frame: pd.DataFrame) -> pd.Series:
+    """(n,) text: where equal ids are one patient; a table without sources is one space."""
+    space = pd.Series("", index=frame.index, dtype="object")
+    for column in ("source", "patient_id_space"):  # the second: sources that share their patients
+        if column in frame:
+            space = frame[column].astype("object").fillna(space)
+    return space
+
+
+def _numbers(values: pd.Series, *, above_zero: bool = False) -> pd.Series:
+    """Numbers, also where a table was read as text."""
+    numbers = pd.to_numeric(values, errors="coerce")
+    known = numbers.to_numpy(dtype="float64", na_value=np.nan)
+    fine = np.isfinite(known) & (known > (0.0 if above_zero else -np.inf))
+    wrong = values[values.notna() & ~fine]
+    if len(wrong):
+        named = ", ".join(repr(value) for value in wrong.unique()[:3])
+        raise MetadataError(
+            f"Column {values.name} holds {len(wrong):,} values that are no numbers{' above 0' if above_zero else ''}: "
+            f"{named}{', …' if wrong.nunique() > 3 else ''}. Correct them, or leave the cells empty."
+        )
+    return numbers

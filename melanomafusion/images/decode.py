@@ -73,12 +73,12 @@ def upright_rgb(opened: Image.Image, name: str, *, at_least: tuple[int, int], to
         Picture of mode RGB.
 
     Raises:
-        ImageError: 16 bits per channel, transparent pixels, or CMYK without a profile: no faithful 8-bit RGB picture
-            can be made of them without a decision.
+        ImageError: 16-bit grey, transparent pixels, CMYK without a profile, or an animation: no faithful 8-bit RGB
+            picture can be made of them without a decision. RGB of 16 bits keeps the high byte of each.
     """
     is_jpeg = isinstance(opened, JpegImagePlugin.JpegImageFile)  # of cameras that store a second picture too
     if not is_jpeg:
-        _check_png(opened)
+        _check_png(opened, name)
     turn = _TURNS.get(_orientation(opened))
     profile = opened.info.get("icc_profile") if to_srgb else None
     if opened.mode == "CMYK":
@@ -101,8 +101,11 @@ def _decoded_jpeg(opened: Image.Image, at_least: tuple[int, int]) -> Image.Image
     return Image.fromarray(simplejpeg.decode_jpeg(content, "RGB", strict=True, **least))
 
 
-def _check_png(opened: Image.Image) -> None:
-    """Refuse a PNG whose data end early: Pillow shows black there."""
+def _check_png(opened: Image.Image, name: str) -> None:
+    """Refuse an animated PNG, and one whose data end early: Pillow shows the first picture, and black."""
+    count = getattr(opened, "n_frames", 1)  # stands before the pixels
+    if count > 1:
+        raise ImageError(f"{name}: an animated PNG of {count:,} pictures. Save the one that is meant alone.")
     if opened.fp is None:  # type: ignore[attr-defined]  # decoded before, so looked at before
         return
     content = _content(opened)

@@ -38,6 +38,7 @@ class Epochs:
         metadata: (n, D) float32, encoded.
         encoder: of the metadata, for their dropout; None where there are none.
         metadata_dropout: probability that a field of a record is shown as missing.
+        modality_dropout: probability that all fields of a record are.
         imbalance: "oversample" repeats positives.
         oversample_to: share of positives then.
         sources: (n,) source of each record.
@@ -53,6 +54,7 @@ class Epochs:
     metadata: np.ndarray
     encoder: MetadataEncoder | None
     metadata_dropout: float
+    modality_dropout: float
     imbalance: Imbalance
     oversample_to: float
     sources: np.ndarray
@@ -76,8 +78,8 @@ class Epochs:
         rng = np.random.default_rng((self.seed, epoch))
         order = rng.permutation(self._rows(rng))
         metadata = self.metadata
-        if self.encoder is not None and self.metadata_dropout:
-            metadata = self.encoder.drop_fields(metadata, self.metadata_dropout, rng)
+        if self.encoder is not None and (self.metadata_dropout or self.modality_dropout):
+            metadata = self.encoder.drop_fields(metadata, self.metadata_dropout, rng, self.modality_dropout)
         repeats, order = _repeats(order)[self.left_out :], order[self.left_out :]
         epochs = np.full(len(order), epoch)
         return order, repeats, epochs, metadata[order], self.labels[order], self.weights[order]
@@ -93,7 +95,7 @@ class Epochs:
         )
 
 
-def check_numbers(*, batch_size: int, metadata_dropout: float, seed: int) -> None:
+def check_numbers(*, batch_size: int, seed: int, **probabilities: float) -> None:
     """Refuse numbers that cannot work.
 
     Raises:
@@ -103,8 +105,9 @@ def check_numbers(*, batch_size: int, metadata_dropout: float, seed: int) -> Non
     problems = []
     if not isinstance(batch_size, whole) or batch_size < 1:
         problems.append(f"batch_size must be a whole number of at least 1. Received: batch_size={batch_size!r}")
-    if not isinstance(metadata_dropout, (int, float)) or not 0 <= metadata_dropout <= 1:
-        problems.append(f"metadata_dropout lies from 0 to 1. Received: metadata_dropout={metadata_dropout!r}")
+    for name, value in probabilities.items():
+        if not isinstance(value, (int, float)) or not 0 <= value <= 1:
+            problems.append(f"{name} lies from 0 to 1. Received: {name}={value!r}")
     if not isinstance(seed, whole) or seed < 0:
         problems.append(f"seed must be a whole number of at least 0. Received: seed={seed!r}")
     if problems:

@@ -136,12 +136,14 @@ def undecoded_pixels(dataset: Dataset, spec: ImageSpec) -> Pixels:
     return Pixels(spec, dict(zip(names, _paths(dataset), strict=True)), None)
 
 
-def bad_images_message(bad: dict[str, str], total: int) -> str:
-    """All unreadable images of a run in one message."""
+def bad_images_message(
+    bad: dict[str, str], total: int, *, leave_out: str = 'leave them out with on_bad_image="skip"'
+) -> str:
+    """All unreadable images of a run in one message; `leave_out` says how to go on without them."""
     shown = [f"  {name}: {reason}" for name, reason in list(bad.items())[:_SHOWN]]
     more = [f"  … and {len(bad) - _SHOWN:,} more"] if len(bad) > _SHOWN else []
     head = f"{len(bad):,} of {total:,} images cannot be used:"
-    return "\n".join([head, *shown, *more, 'Mend them, or leave them out with on_bad_image="skip".'])
+    return "\n".join([head, *shown, *more, f"Mend them, or {leave_out}."])
 
 
 def _paths(dataset: Dataset) -> Sequence[str]:

@@ -52,8 +52,8 @@ class ImageSpec:
 
         Args:
             image: path of a JPEG or PNG file, `container#row` for a prepared shard or a TFRecord, or the bytes of a raw
-                file. Grey images become RGB; 16-bit grey, transparent images and CMYK without a profile are refused,
-                because no faithful 8-bit RGB picture can be made of them without a decision.
+                file. Grey images become RGB; 16-bit grey, transparent or animated images and CMYK without a profile are
+                refused, because no faithful 8-bit RGB picture can be made of them without a decision.
 
         Returns:
             (size, size, 3) uint8, RGB.

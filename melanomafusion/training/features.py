@@ -147,11 +147,13 @@ class RowEncoder:
         rows = np.arange(len(frame), dtype="float32")[:, None]
         return rows if self.encoder is None else np.hstack([self.encoder.transform(frame), rows])
 
-    def drop_fields(self, encoded: np.ndarray, rate: float, rng: np.random.Generator) -> np.ndarray:
+    def drop_fields(
+        self, encoded: np.ndarray, rate: float, rng: np.random.Generator, together: float = 0.0
+    ) -> np.ndarray:
         """Metadata dropout of all columns but the last."""
         if self.encoder is None:
             return encoded
-        return np.hstack([self.encoder.drop_fields(encoded[:, :-1], rate, rng), encoded[:, -1:]])
+        return np.hstack([self.encoder.drop_fields(encoded[:, :-1], rate, rng, together), encoded[:, -1:]])
 
 
 def attach_features(pipeline: tf.data.Dataset, features: Features, *, metadata: bool) -> tf.data.Dataset:
@@ -172,4 +174,4 @@ def attach_features(pipeline: tf.data.Dataset, features: Features, *, metadata: 
         found = tf.ensure_shape(found, (None, features.width))
         return ((found, columns[:, :-1]) if metadata else found, *rest)
 
-    return pipeline.map(to_example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+    return pipeline.map(to_example, num_parallel_calls=1, deterministic=True).prefetch(2)

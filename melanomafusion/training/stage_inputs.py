@@ -93,6 +93,7 @@ class StageInputs:
             mixup=self.recipe.mixup,
             cutmix=self.recipe.cutmix,
             metadata_dropout=self.recipe.metadata_dropout,
+            modality_dropout=self.recipe.modality_dropout,
             labels=labels_of(self.recipe, self.fit),
             seed=self.seed,
             counter=self.counter,

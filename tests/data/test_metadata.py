@@ -263,6 +263,25 @@ def test_a_missing_column_is_refused_by_name_in_fit_and_transform(column):
             use(train().drop(columns=column))
 
 
+@pytest.mark.parametrize("dtype", ["object", "str"])
+def test_numbers_of_a_table_that_was_read_as_text_are_numbers(dtype):
+    numbers = pd.DataFrame({"file_bytes": [100.0, 2000.0, np.nan], "age_approx": [0.0, 50.0, np.nan]})
+    text = pd.DataFrame({"file_bytes": ["100", "2e3", None], "age_approx": ["0", "50", None]}, dtype=dtype)
+    encoder = MetadataEncoder(["age", "file_bytes"]).fit(numbers)
+    np.testing.assert_array_equal(encoder.transform(text), encoder.transform(numbers))
+    np.testing.assert_array_equal(encoder.transform(numbers.astype("Int64")), encoder.transform(numbers))
+
+
+@pytest.mark.parametrize("value", ["abc", "1 MB", "inf", 0, -3])
+def test_what_is_no_number_is_named_with_its_column(value):
+    encoder = MetadataEncoder(["file_bytes"]).fit(pd.DataFrame({"file_bytes": [100.0, 2000.0]}))
+    with pytest.raises(MetadataError, match="Column file_bytes holds 1 values that are no numbers above 0") as error:
+        encoder.transform(pd.DataFrame({"file_bytes": [100, value, None]}))
+    assert repr(value) in str(error.value)
+    with pytest.raises(MetadataError, match=r"Column age_approx holds 4 values that are no numbers: 'a', 'b', 'c', …"):
+        MetadataEncoder(["age"]).fit(pd.DataFrame({"age_approx": ["a", "b", "c", "d", "5"]}))
+
+
 def test_fit_refuses_no_rows_and_a_number_without_values():
     with pytest.raises(MetadataError, match="at least one row"):
         MetadataEncoder().fit(train().iloc[:0])
@@ -358,6 +377,15 @@ def test_dropped_fields_are_missing_and_the_others_stay():
     assert dropped.dtype == np.float32
 
 
+def test_fields_dropped_together_are_all_missing():
+    encoder = MetadataEncoder().fit(train())
+    many = np.repeat(encoder.transform(train())[:1], 4000, axis=0)
+    dropped = encoder.drop_fields(many, 0.0, np.random.default_rng(0), together=0.3)
+    gone = (dropped == encoder.missing_row()).all(axis=1)
+    np.testing.assert_array_equal(dropped[~gone], many[~gone])
+    assert abs(gone.mean() - 0.3) < 0.04
+
+
 def test_dropping_fields_is_drawn_from_the_generator_given():
     encoder = MetadataEncoder().fit(train())
     encoded = np.tile(encoder.transform(train()), (50, 1))
@@ -376,3 +404,20 @@ def test_a_copy_is_independent():
 def test_repr_says_whether_it_is_fitted():
     assert repr(MetadataEncoder()).endswith("not fitted")
     assert repr(MetadataEncoder().fit(train())).endswith("10 columns")
+
+
+def test_levels_that_are_numbers_are_known_again():
+    frame = pd.DataFrame({"sex": [0, 1, 0, None]})
+    encoder = MetadataEncoder(("sex",)).fit(frame)
+    np.testing.assert_array_equal(encoder.transform(frame).argmax(axis=1), [0, 1, 0, 2])
+
+
+def test_equal_patient_ids_of_two_sources_are_two_patients():
+    frame = pd.DataFrame({"patient_id": ["P"] * 5, "image_name": list("abcde"), "source": ["x", "x", "y", "y", "y"]})
+    encoder = MetadataEncoder(("images_per_patient",)).fit(frame)
+    first = encoder.transform(frame)[:, 0]
+    assert len(set(first[:2])) == len(set(first[2:])) == 1
+    assert first[0] < first[2]
+    shared = encoder.transform(frame.assign(patient_id_space="x"))[:, 0]
+    assert len(set(shared)) == 1
+    assert shared[0] > first[2]

@@ -253,6 +253,16 @@ def test_a_png_chunk_that_claims_gigabytes_is_refused_before_room_is_made_for_it
         ImageSpec(32).load(bytes(content))
 
 
+def test_an_animated_png_is_refused_and_one_of_a_single_picture_is_not():
+    pictures = [Image.new("RGB", (20, 20), colour) for colour in ((10, 200, 30), (90, 0, 30), (0, 0, 0))]
+    file, single = io.BytesIO(), io.BytesIO()
+    pictures[0].save(file, "PNG", save_all=True, append_images=pictures[1:])
+    with pytest.raises(ImageError, match=r"image: an animated PNG of 3 pictures\. Save the one that is meant alone"):
+        ImageSpec(8).load(file.getvalue())
+    pictures[0].save(single, "PNG", save_all=True)
+    assert (ImageSpec(8).load(single.getvalue()) == (10, 200, 30)).all()
+
+
 def test_bytes_behind_the_end_of_a_png_do_not_matter():
     file = io.BytesIO()
     Image.new("RGB", (20, 20), (10, 200, 30)).save(file, "PNG")

@@ -22,6 +22,7 @@ def epochs_of(count, *, imbalance="none", sampling=None, seed=0, counter=None, t
         metadata=rows[:, None],
         encoder=None,
         metadata_dropout=0.0,
+        modality_dropout=0.0,
         imbalance=imbalance,
         oversample_to=to,
         sources=np.where(np.arange(count) % 2 == 0, "one", "two"),

@@ -174,6 +174,19 @@ def test_metadata_dropout_shows_fields_as_missing_in_training_only(dataset, enco
     np.testing.assert_array_equal(shown, encoded)
 
 
+def test_modality_dropout_shows_all_fields_of_a_record_as_missing_or_none(dataset, encoder):
+    dataset = dataset.with_columns(age_approx=np.full(len(dataset), 50.0))  # no record lacks all fields by itself
+    own, missing = encoder.transform(dataset.frame), encoder.missing_row()
+    pipeline = training_pipeline(dataset, encoder, SPEC, augmentation="none", modality_dropout=0.5)
+    shares = []
+    for _ in range(8):
+        inputs = epoch(pipeline)[0]
+        gone = (inputs["metadata"] == missing).all(axis=1)
+        np.testing.assert_array_equal(inputs["metadata"][~gone], own[rows_of(inputs)][~gone])
+        shares.append(gone.mean())
+    assert abs(np.mean(shares) - 0.5) < 0.15
+
+
 def test_metadata_dropout_differs_between_epochs(dataset, encoder):
     pipeline = training_pipeline(dataset, encoder, SPEC, augmentation="none", metadata_dropout=0.5)
     first, second = (epoch(pipeline)[0] for _ in range(2))
@@ -300,6 +313,7 @@ def test_unknown_options_are_refused(dataset, encoder, option):
         {"labels": [True, False] * 20},
         {"labels": [0.0, 1.0] * 20},
         {"metadata_dropout": 2.0},
+        {"modality_dropout": -0.1},
         {"seed": -1},
         {"augmentation": ["light"]},
         {"class_weight": ["balanced"]},
