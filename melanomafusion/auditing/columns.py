@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from ..data.dataset import Dataset
+from ..data.folds import LINK, id_space
 from ..data.metadata import FEATURES
 from ..errors import MetadataError
 from .finding import Finding, counted
-from .groups import id_space
 from .hashes import ImageHashes
 from .single_column import N_FOLDS, grouped_folds, out_of_fold_auc
 
@@ -22,7 +22,9 @@ _IDENTIFIERS = (
     "path",
     "patient_id",
     "lesion_id",
-    "id_space",
+    "patient_id_space",
+    "lesion_id_space",
+    LINK,
     "target",
     "source",
     "split",
@@ -83,7 +85,9 @@ def column_values(dataset: Dataset, hashes: ImageHashes | None = None) -> pd.Dat
     values = frame[told].copy()
     for column in ("patient_id", "lesion_id"):
         if frame[column].notna().any():
-            per_group = frame.groupby([id_space(frame).rename("space"), column])["image_name"].transform("size")
+            per_group = frame.groupby([id_space(frame, column).fillna("").rename("space"), column])[
+                "image_name"
+            ].transform("size")
             values[f"images_per_{column.removesuffix('_id')}"] = per_group
     if hashes is not None:
         at = pd.Index(hashes.names).get_indexer(pd.Index(frame["image_name"]))

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import pandas as pd
 
+from ..data.components import connected_components
 from ..data.dataset import Dataset
-from ..data.folds import group_keys
+from ..data.folds import LINK, group_keys, id_space
 from ..errors import MelanomaFusionError
 from .finding import Finding, counted, first_few
 
-_ID_COLUMNS = {"patient_id": "patient", "lesion_id": "lesion"}
+_ID_COLUMNS = {"patient_id": "patient", "lesion_id": "lesion", LINK: "linked group"}
 _ADVICE = {
     "fold": "Assign folds anew, so that each {word} stays together.",
     "split": "Keep each {word} on one side only, here by leaving its records out of the smaller side.",
 }
-
-
-def id_space(frame: pd.DataFrame) -> pd.Series:
-    """(n,) text: equal ids mean one patient or lesion within one of these only."""
-    return frame["id_space" if "id_space" in frame else "source"].fillna("")
 
 
 def default_groups(dataset: Dataset) -> tuple[pd.Series, str]:
@@ -37,7 +33,10 @@ def default_groups(dataset: Dataset) -> tuple[pd.Series, str]:
         keys = "record/" + frame["image_name"]
         for column in ("lesion_id", "patient_id"):
             known = frame[column].notna()
-            keys = keys.mask(known, column + "/" + id_space(frame) + "/" + frame[column].astype("str"))
+            space = id_space(frame, column).fillna("")
+            keys = keys.mask(known, column + "/" + space + "/" + frame[column].astype("str"))
+        if LINK in frame:
+            keys = keys.groupby(connected_components(keys, frame[LINK])).transform("min")
         return keys, "patient or lesion where known"
 
 
@@ -48,7 +47,7 @@ def group_findings(dataset: Dataset) -> list[Finding]:
         finding
         for column in _ID_COLUMNS
         for side in ("fold", "split")
-        if side in frame
+        if side in frame and column in frame
         for finding in _on_both_sides(frame, column, side)
     ]
     return [*findings, *_holes(frame), *_lesions_of_several_patients(frame), *_no_groups(frame)]
@@ -56,7 +55,7 @@ def group_findings(dataset: Dataset) -> list[Finding]:
 
 def _on_both_sides(frame: pd.DataFrame, column: str, side: str) -> list[Finding]:
     known = frame[frame[column].notna() & frame[side].notna()]
-    groups = known.groupby([id_space(known).rename("space"), column], sort=True)
+    groups = known.groupby([_space(known, column), column], sort=True)
     apart = groups[side].nunique()
     apart = apart[apart > 1]
     if not len(apart):
@@ -86,7 +85,7 @@ def _on_both_sides(frame: pd.DataFrame, column: str, side: str) -> list[Finding]
             f'data = data.select(~(both & (data.frame["split"] == {smaller!r})).to_numpy())'
         )
     finding = Finding(
-        kind=f"{word}_in_several_{sides}",
+        kind=f"{word.replace(' ', '_')}_in_several_{sides}",
         level="leak",
         title=f"{counted(len(apart), word, many)} {'stands' if len(apart) == 1 else 'stand'} in several {sides}: "
         f"{first_few(key[1] for key in apart.index)}",
@@ -99,6 +98,12 @@ def _on_both_sides(frame: pd.DataFrame, column: str, side: str) -> list[Finding]
         table=pd.DataFrame(rows),
     )
     return [finding]
+
+
+def _space(frame: pd.DataFrame, column: str) -> pd.Series:
+    """(n,) text: equal values of `column` are one group within one of these only. A link holds across sources."""
+    spaces = pd.Series("", index=frame.index) if column == LINK else id_space(frame, column).fillna("")
+    return spaces.rename(f"space of {column}")
 
 
 def _holes(frame: pd.DataFrame) -> list[Finding]:
@@ -126,11 +131,12 @@ def _holes(frame: pd.DataFrame) -> list[Finding]:
 
 def _lesions_of_several_patients(frame: pd.DataFrame) -> list[Finding]:
     known = frame[frame["lesion_id"].notna() & frame["patient_id"].notna()]
-    patients = known.groupby([id_space(known).rename("space"), "lesion_id"])["patient_id"].nunique()
-    several = patients[patients > 1]
-    if not len(several):
+    # Patients of two sources may bear other names there: only ids that can be compared contradict each other.
+    lesion = [_space(known, "lesion_id"), "lesion_id"]
+    rows = known[known.groupby([*lesion, _space(known, "patient_id")])["patient_id"].transform("nunique") > 1]
+    if not len(rows):
         return []
-    rows = known[known["lesion_id"].isin(several.index.get_level_values("lesion_id"))]
+    several = rows.groupby([_space(rows, "lesion_id"), "lesion_id"]).size()
     return [
         Finding(
             kind="lesion_of_several_patients",

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ..data.dataset import Dataset
-from ..data.folds import check_folds
+from ..data.folds import check_folds, cluster_keys
 from ..errors import FoldError, RunError
 from ..evaluation.decisions import threshold_metrics
 from ..evaluation.metrics import average_precision, roc_auc
@@ -106,7 +106,10 @@ def cross_fit(
     frame = pd.concat(parts, ignore_index=True)
     order = pd.Series(range(len(dataset)), index=dataset.image_names)
     frame = frame.sort_values("image_name", key=lambda names: names.map(order))
-    ids = [column for column in ("patient_id", "lesion_id") if frame[column].notna().any()]
+    clusters = cluster_keys(dataset)
+    if clusters is not None:
+        frame["cluster"] = frame["image_name"].map(dict(zip(dataset.image_names, clusters, strict=True)))
+    ids = [c for c in ("patient_id", "lesion_id", "cluster") if c in frame and frame[c].notna().any()]
     known = [*ids, "target", *(["diagnosis"] if classes else []), "fold", "grouped_by"]
     scored = ["score", *(f"score_{label}" for label in classes)]
     return Predictions(frame[["image_name", *known, *scored]], "oof", name=name)

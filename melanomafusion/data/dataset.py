@@ -24,7 +24,7 @@ class Dataset:
         frame: table with at least the columns of `schema.COLUMNS`; `image_name` unique.
 
     Raises:
-        TableError: columns are missing, or an image name stands twice.
+        TableError: columns are missing, an image name stands twice, or `fold` stands without `grouped_by`.
     """
 
     _frame: pd.DataFrame
@@ -41,6 +41,12 @@ class Dataset:
         twice = frame.loc[frame["image_name"].duplicated(), "image_name"].unique()
         if len(twice):
             raise TableError("Dataset", [f"image_name {name!r} stands more than once" for name in twice])
+        if "fold" in frame and "grouped_by" not in frame:
+            raise TableError(
+                "Dataset",
+                ["column fold stands without grouped_by, which says what the folds keep together"],
+                "Use assign_folds, or read_folds for folds of a file; or give the column another name.",
+            )
         object.__setattr__(self, "_frame", frame.reset_index(drop=True).copy())
 
     def __setattr__(self, name: str, value: Any) -> None:

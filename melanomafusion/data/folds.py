@@ -104,6 +104,23 @@ def group_keys(dataset: Dataset, group: str | None = None) -> tuple[pd.Series, s
     return keys.groupby(connected_components(keys, frame[LINK])).transform("min"), words
 
 
+def cluster_keys(dataset: Dataset) -> pd.Series | None:
+    """What records depend on each other in figures: their patient, else their lesion, else the record itself.
+
+    Returns:
+        (n,) text keys, as in `group_keys`; None of one source, where the ids alone tell.
+    """
+    frame = dataset.frame
+    if frame["source"].nunique(dropna=False) < 2:
+        return None
+    keys = "record/" + frame["image_name"].astype("str")
+    for column in ("lesion_id", "patient_id"):  # the patient has the last word
+        keys = keys.mask(frame[column].notna(), id_space(frame, column) + f"/{column}/" + frame[column].astype("str"))
+    if LINK in frame and frame[LINK].notna().any():
+        keys = keys.groupby(connected_components(keys, frame[LINK])).transform("min")
+    return keys
+
+
 def id_space(frame: pd.DataFrame, column: str) -> pd.Series:
     """Where an id of `column` means one thing: the source, or what `concat` found several sources to share.
 
@@ -196,15 +213,7 @@ def read_folds(dataset: Dataset, path: str | Path) -> Dataset:
         TableError: the file cannot be read.
     """
     path = Path(path)
-    if not path.is_file():
-        raise TableError(str(path), ["there is no such file"], "write_folds makes it.")
-    try:
-        table = pd.read_csv(path, dtype={"image_name": str, "patient_id": str})
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise TableError(str(path), [f"not a table of folds: {str(error).strip()}"], "write_folds makes it.") from None
-    absent = [name for name in ("image_name", "fold") if name not in table]
-    if absent:
-        raise TableError(str(path), [f"column {name} is missing" for name in absent], "Expected image_name, fold.")
+    table = _read_table(path, ("image_name", "fold"), "write_folds makes it.")
     return _join_folds(dataset, table, path)
 
 
@@ -223,19 +232,17 @@ def read_competition_folds(
         The data set with `fold`, `grouped_by`, `width` and `height`.
 
     Raises:
-        FoldError: the records differ, or some were left out of the shards and `on_dropped` is "error".
+        FoldError: the records differ, a tfrecord is no whole number, or some records were left out of the shards and
+            `on_dropped` is "error".
+        TableError: the file cannot be read.
     """
     if n_folds not in (3, 5, 15):
         raise FoldError(f"15 shards give 3, 5 or 15 folds. Received: n_folds={n_folds!r}")
     if on_dropped not in ("error", "drop"):
         raise FoldError(f'on_dropped must be "error" or "drop". Received: on_dropped={on_dropped!r}')
     path = Path(path)
-    if not path.is_file():
-        raise TableError(str(path), ["there is no such file"])
-    table = pd.read_csv(path, dtype={"image_name": str})
-    absent = [name for name in ("image_name", "tfrecord", "width", "height") if name not in table]
-    if absent:
-        raise TableError(str(path), [f"column {name} is missing" for name in absent])
+    table = _read_table(path, ("image_name", "tfrecord", "width", "height"), "It is image_sizes_and_tfrecord.csv.")
+    table = table.assign(tfrecord=_whole_numbers(table, "tfrecord", path))
     inside = table["image_name"].isin(dataset.frame["image_name"])
     left_out = set(table.loc[inside & (table["tfrecord"] < 0), "image_name"])
     if left_out and on_dropped == "error":
@@ -247,6 +254,29 @@ def read_competition_folds(
     table = table[inside & (table["tfrecord"] >= 0)]
     table = table.assign(fold=table["tfrecord"] % n_folds, grouped_by="patient").drop(columns="tfrecord")
     return _join_folds(kept, table, path)
+
+
+def _read_table(path: Path, columns: tuple[str, ...], advice: str) -> pd.DataFrame:
+    if not path.is_file():
+        raise TableError(str(path), ["there is no such file"], advice)
+    try:
+        table = pd.read_csv(path, dtype={"image_name": str, "patient_id": str})
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
+        raise TableError(str(path), [f"not a table of folds: {str(error).strip()}"], advice) from None
+    absent = [name for name in columns if name not in table]
+    if absent:
+        raise TableError(str(path), [f"column {name} is missing" for name in absent], f"Expected {', '.join(columns)}.")
+    return table
+
+
+def _whole_numbers(table: pd.DataFrame, column: str, path: Path) -> pd.Series:
+    numbers = pd.to_numeric(table[column], errors="coerce")
+    wrong = numbers.isna() | (numbers % 1 != 0)
+    if wrong.any():
+        cells = table.loc[wrong, ["image_name", column]].head().itertuples(index=False)
+        shown = ", ".join(f"{name} {number!r}" for name, number in cells)
+        raise FoldError(f"{path}: {column} must be a whole number. Found: {shown}")
+    return numbers.astype("int64")
 
 
 def _join_folds(dataset: Dataset, table: pd.DataFrame, path: Path) -> Dataset:
@@ -261,13 +291,7 @@ def _join_folds(dataset: Dataset, table: pd.DataFrame, path: Path) -> Dataset:
     ):
         if len(found):
             raise FoldError(f"{path}: {len(found):,} {what}, e.g. {', '.join(map(str, found[:5]))}.")
-    folds = pd.to_numeric(table["fold"], errors="coerce")
-    wrong = folds.isna() | (folds % 1 != 0)
-    if wrong.any():
-        cells = table.loc[wrong, ["image_name", "fold"]].head().itertuples(index=False)
-        shown = ", ".join(f"{name} {fold!r}" for name, fold in cells)
-        raise FoldError(f"{path}: fold must be a whole number. Found: {shown}")
-    table = table.assign(fold=folds.astype("int64")).set_index("image_name").loc[names]
+    table = table.assign(fold=_whole_numbers(table, "fold", path)).set_index("image_name").loc[names]
     stamps: list[str] = list(table["grouped_by"].dropna().unique()) if "grouped_by" in table else []
     grouped_by = stamps[0] if stamps else group_keys(dataset)[1]
     extra = {name: table[name].to_numpy() for name in ("width", "height") if name in table}

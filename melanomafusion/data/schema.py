@@ -28,6 +28,8 @@ COLUMNS = (
     "target",
     "source",
 )
+# Columns that assign_folds and concat write. A table of somebody else's may have them by chance, and as text.
+DIVISION = ("fold", "grouped_by", "linked_group", "patient_id_space", "lesion_id_space")
 SEXES = ("female", "male")
 SITES = ("head/neck", "lower extremity", "oral/genital", "palms/soles", "torso", "upper extremity")
 DIAGNOSES = ("AK", "BCC", "BKL", "DF", "SCC", "VASC", "melanoma", "nevus", "unknown")
@@ -185,14 +187,14 @@ def find_problems(text: pd.DataFrame, *, has_target: bool, required: Collection[
 
 
 def to_records(
-    text: pd.DataFrame, *, where: str, source: str, has_target: bool, required: Collection[str] = ()
+    text: pd.DataFrame, *, where: str, source: str | pd.Series, has_target: bool, required: Collection[str] = ()
 ) -> pd.DataFrame:
     """Check a text table as a whole and give it types.
 
     Args:
         text: as for `find_problems`.
         where: file name for messages.
-        source: value of the `source` column.
+        source: value of the `source` column; then the table's own is kept as `source_in_file`. Or (n,) text.
         has_target: training tables have a target, test tables do not.
         required: further columns that must be there.
 
@@ -220,10 +222,19 @@ def to_records(
             frame[name] = pd.Series(source, index=text.index, dtype="str")
         else:
             frame[name] = values.astype("str")
+    if "source" in text and isinstance(source, str):
+        frame[free_name("source", text)] = text["source"]
     for name in text.columns:
         if name not in COLUMNS:
             frame[name] = text[name]
     return frame.reset_index(drop=True)
+
+
+def free_name(name: str, text: pd.DataFrame) -> str:
+    """The name with `_in_file` behind it, as often as the table needs."""
+    while name in text:
+        name += "_in_file"
+    return name
 
 
 def _contradictions(text: pd.DataFrame, has_target: bool) -> list[str]:

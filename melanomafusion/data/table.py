@@ -9,7 +9,7 @@ import pandas as pd
 
 from ..csv_rows import header_key, read_rows
 from ..errors import TableError
-from .schema import ALIASES, DIAGNOSIS_SYNONYMS, SITE_SYNONYMS
+from .schema import ALIASES, DIAGNOSIS_SYNONYMS, DIVISION, SITE_SYNONYMS, free_name
 
 MISSING_WORDS = ("", "na", "n/a", "nan", "null", "none")
 _IMAGE_SUFFIX = r"\.(?:jpe?g|png)$"
@@ -34,6 +34,9 @@ def read_text_table(path: str | Path) -> pd.DataFrame:
 
 def to_vocabulary(text: pd.DataFrame, *, where: str, columns: Mapping[str, str] | None = None) -> pd.DataFrame:
     """Rename headers and spell values in the words of `schema.py`; nothing is judged yet.
+
+    A column that bears a name of ours but means something of its own is kept as `<name>_in_file`: one that was not the
+    one chosen in `columns`, and those that say how a data set was divided or combined (`DIVISION`).
 
     Args:
         text: from `read_text_table`.
@@ -62,11 +65,13 @@ def to_vocabulary(text: pd.DataFrame, *, where: str, columns: Mapping[str, str] 
             renames[found[0]] = ours
     if problems:
         raise TableError(where, problems, f"The table has: {', '.join(map(str, text.columns))}.")
-    # A column that bears our name but was not the one chosen steps aside.
-    aside = {ours: f"{ours}_in_file" for ours, header in own.items() if ours in text and ours not in own.values()}
-    if "benign_malignant" in headers:
-        renames[headers["benign_malignant"]] = "benign_malignant"
-    return _spell(text.rename(columns={**aside, **renames}))
+    aside = {name: free_name(name, text) for name in (*own, *DIVISION) if name in text and name not in renames}
+    for name in ("benign_malignant", "source"):
+        if name in headers and headers[name] not in renames:
+            renames[headers[name]] = name
+    # One header may stand for several of our columns.
+    copies = {ours: text[header] for ours, header in own.items() if renames[header] != ours}
+    return _spell(text.rename(columns={**aside, **renames}).assign(**copies))
 
 
 def _spell(text: pd.DataFrame) -> pd.DataFrame:

@@ -39,8 +39,42 @@ def test_equal_ids_of_two_sources_are_two_patients(records):
 
 
 def test_a_shared_id_space_makes_them_one(records):
-    data = records(2, lesion_id="A", source=["one", "two"], id_space="both", fold=[0, 1], grouped_by="lesion")
+    data = records(2, lesion_id="A", source=["one", "two"], lesion_id_space="both", fold=[0, 1], grouped_by="lesion")
     assert by_kind(data)["lesion_in_several_folds"].level == "leak"
+
+
+def of_two_sources(records, **lesions):
+    """Sources x and y with one image in common, x's copy kept; folds by source."""
+    x, y = (records(2, source=source, lesion_id=lesions[source], target=[0, 1]) for source in "xy")
+    y = y.with_columns(image_name=["image_0", "image_9"])
+    both = mf.concat([x, y], on_overlap="first")
+    return both.with_columns(fold=(both.frame["source"] == "y").astype("int64"), grouped_by="source")
+
+
+def test_a_lesion_that_two_sources_share_is_a_leak_of_folds_by_source(records):
+    data = of_two_sources(records, x=["L", "M"], y=["L", "L"])
+    audit = mf.audit(data, images=False)
+    assert not audit.clean
+    finding = by_kind(data)["lesion_in_several_folds"]
+    assert sorted(finding.table["images"]) == ["image_0, image_9"]
+    assert mf.audit(mf.assign_folds(data.with_columns(target=[1, 1, 1]), 2), images=False).clean
+
+
+def test_lesions_that_only_a_copy_ties_together_are_a_leak_of_folds_and_of_splits(records):
+    data = of_two_sources(records, x=["L", "M"], y=["other", "other"])
+    finding = by_kind(data)["linked_group_in_several_folds"]
+    assert (finding.level, finding.count) == ("leak", 1)
+    assert finding.table["images"].tolist() == ["image_0, image_9"]
+    split = data.with_columns(split=["train", "train", "test"])
+    finding = by_kind(split)["linked_group_in_several_splits"]
+    names = {"mf": mf, "data": split}
+    exec(finding.call, names)
+    assert list(names["data"].image_names) == ["image_0", "image_1"]
+
+
+def test_a_shared_lesion_whose_sources_name_patients_otherwise_is_no_contradiction(records):
+    data = records(2, lesion_id="A", lesion_id_space="one", patient_id=["1", "P"], source=["one", "two"])
+    assert not by_kind(data)
 
 
 def test_folds_by_patient_have_no_leak(records):

@@ -217,3 +217,10 @@ def test_a_data_set_goes_to_another_process_whole():
 def test_all_refusals_are_errors_of_the_library():
     assert issubclass(TableError, MelanomaFusionError)
     assert issubclass(FoldError, MelanomaFusionError)
+
+
+def test_folds_that_do_not_say_what_they_keep_together_are_refused():
+    for make in (lambda: Dataset(frame(2, fold=[0, 1])), lambda: Dataset(frame(2)).with_columns(fold=[0, 1])):
+        with pytest.raises(TableError, match="fold stands without grouped_by") as caught:
+            make()
+        assert "assign_folds, or read_folds" in str(caught.value)

@@ -439,3 +439,23 @@ def test_a_shards_file_without_its_columns_or_not_there_is_refused(shards, tmp_p
     assert caught.value.problems == ["column tfrecord is missing", "column width is missing"]
     with pytest.raises(TableError, match="there is no such file"):
         read_competition_folds(data, tmp_path / "nowhere.csv")
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "reason"),
+    [
+        (b"", TableError, "not a table of folds"),
+        ("image_name,tfrecord,width,height\n\u00e9,0,1,1\n".encode("latin-1"), TableError, "not a table of folds"),
+        (
+            b"image_name,tfrecord,width,height\ni000,train00,1,1\n",
+            FoldError,
+            "tfrecord must be a whole number.*train00",
+        ),
+    ],
+    ids=["empty", "latin-1", "text"],
+)
+def test_a_file_of_shards_that_cannot_be_read_is_refused_with_the_reason(tmp_path, content, error, reason):
+    path = tmp_path / "image_sizes_and_tfrecord.csv"
+    path.write_bytes(content)
+    with pytest.raises(error, match=reason):
+        read_competition_folds(even(2), path)

@@ -25,12 +25,16 @@ def load_csv(
 ) -> Dataset:
     """Load a table of your own, with or without images.
 
+    Further columns of the table are kept. Those named like what `assign_folds` and `concat` write (`fold`, …) become
+    `<name>_in_file`; `read_folds` takes folds from a file.
+
     Args:
         table: CSV file. Known headers (see `data/schema.py`) are found by themselves.
         image_folder: folder of `<image_name>.jpg|jpeg|png`; without it, the table alone.
         columns: our column → your header, e.g. {"image_name": "file", "target": "is_melanoma"}.
         positive: values of the target column that mean 1 (all others mean 0), where it does not hold 0 and 1.
-        source: name of the source; the file's name without it.
+        source: name of the source; a column `source` of the table is then kept as `source_in_file`. Without it that
+            column names the sources; where it is empty, or there is none, the file's name does.
         has_target: False for a table of records to predict.
         missing_images: rows without an image: "error" or "drop".
         extra_images: images without a row: "error" or "ignore".
@@ -51,7 +55,9 @@ def load_csv(
                 str(path), [f"positive value {v!r} is not in column target" for v in missing], f"Found: {found}."
             )
         text["target"] = text["target"].isin(list(positive)).map({True: "1", False: "0"}).where(known)
-    frame = to_records(text, where=str(path), source=source or path.stem, has_target=has_target)
+    named = source or path.stem
+    sources = text["source"].fillna(named) if source is None and "source" in text else named
+    frame = to_records(text, where=str(path), source=sources, has_target=has_target)
     if image_folder is not None:
         frame = join_images(frame, [image_folder], missing_images=missing_images, extra_images=extra_images)
     return Dataset(frame)

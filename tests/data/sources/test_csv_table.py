@@ -3,7 +3,7 @@
 import pytest
 from PIL import Image
 
-from melanomafusion.data.folds import assign_folds
+from melanomafusion.data.folds import assign_folds, group_keys
 from melanomafusion.data.sources.csv_table import load_csv
 from melanomafusion.errors import TableError
 
@@ -129,3 +129,43 @@ def test_folds_of_a_table_are_grouped_by_its_patients(write):
     frame = assign_folds(load_csv(write("image,patient,target\n" + rows)), 5).frame
     assert (frame.groupby("patient_id")["fold"].agg("nunique") == 1).all()
     assert set(frame["grouped_by"]) == {"patient"}
+
+
+SOURCES = "image,Source,patient,target\na,north,p,0\nb,south,p,1\nc,,p,0\n"
+
+
+def test_a_table_that_names_its_sources_keeps_them(write):
+    data = load_csv(write(SOURCES))
+    assert data.frame["source"].tolist() == ["north", "south", "clinic"]
+    assert group_keys(data)[0].nunique() == 3  # patients of three sources
+    assert "source_in_file" not in data.frame
+
+
+def test_a_source_that_was_named_wins_and_that_of_the_table_is_kept_aside(write):
+    frame = load_csv(write(SOURCES), source="mine").frame
+    assert frame["source"].tolist() == ["mine"] * 3
+    assert frame["source_in_file"].fillna("-").tolist() == ["north", "south", "-"]
+
+
+def test_columns_named_like_ours_for_folds_and_groups_are_kept_aside(write):
+    rows = "".join(f"i{k},{k % 2},{k % 3},x,y,p,l,old\n" for k in range(6))
+    names = ("fold", "grouped_by", "linked_group", "patient_id_space", "lesion_id_space")
+    data = load_csv(write("image,target," + ",".join(names) + ",fold_in_file\n" + rows))
+    assert "6 records" in repr(data)
+    assert not set(names) & set(data.frame)
+    assert data.frame["fold_in_file_in_file"].tolist() == [*"012012"]
+    assert set(data.frame["linked_group_in_file"]) == {"y"}
+    assert set(assign_folds(data, 2).frame["fold"]) == {0, 1}
+
+
+def test_one_header_may_stand_for_two_of_our_columns(write):
+    table = write("image,dx\na,mel\nb,nv\n")
+    frame = load_csv(table, columns={"diagnosis": "dx", "target": "dx"}, positive=["mel"]).frame
+    assert frame["diagnosis"].tolist() == ["melanoma", "nevus"]
+    assert frame["target"].tolist() == [1, 0]
+
+
+def test_benign_malignant_may_be_named_as_the_target(write):
+    table = write("image,benign_malignant\na,malignant\nb,benign\n")
+    data = load_csv(table, columns={"target": "benign_malignant"}, positive=["malignant"])
+    assert data.targets.tolist() == [1, 0]
