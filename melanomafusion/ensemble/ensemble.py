@@ -45,9 +45,13 @@ class Ensemble(ABC):
             members: name → oof predictions of the same records.
 
         Raises:
-            PredictionsError: members that are not out-of-fold, do not fit together, or are constant.
+            PredictionsError: members that are not out-of-fold, do not fit together, or are constant; targets of one
+                class.
         """
         aligned = aligned_oof(members, self.missing)
+        targets = next(iter(aligned.values())).targets
+        if self.needs_fit and targets.min() == targets.max():
+            raise PredictionsError(f"All {len(targets):,} records have target {targets[0]}: nothing can be learnt.")
         self._learn(self.inputs(aligned))
         self.members = list(aligned)
         ranked = self.scale != "score"

@@ -13,7 +13,7 @@ from ..predictions import Predictions, align
 from ..predictions.doubts import refuse_constant
 
 Members = Mapping[str, Predictions]
-_KEPT = ("image_name", "patient_id", "lesion_id", "target", "fold", "grouped_by")
+_KEPT = ("image_name", "patient_id", "lesion_id", "cluster", "target", "fold", "grouped_by")
 
 
 @dataclass(frozen=True)
@@ -105,8 +105,10 @@ def combined(
     first, *others = aligned.values()
     known = known_records(aligned).frame
     frame = known[[c for c in _KEPT if c in known]].assign(score=scores)
-    if "fold" in first.frame:
+    if all("fold" in member.frame for member in aligned.values()):
         frame["fold"] = first.frame["fold"]
+    else:
+        frame = frame.drop(columns="fold", errors="ignore")
     if "fold" in frame and any((member.frame["fold"] != frame["fold"]).any() for member in others):
         own = {f"fold_{member_name}": member.frame["fold"] for member_name, member in aligned.items()}
         frame = frame.assign(**own)

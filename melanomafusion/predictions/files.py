@@ -15,6 +15,7 @@ TEXT_COLUMNS = (
     "image_name",
     "patient_id",
     "lesion_id",
+    "cluster",
     "grouped_by",
     "diagnosis",
     "sex",

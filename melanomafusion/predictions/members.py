@@ -16,6 +16,7 @@ RECORD_COLUMNS = (
     "image_name",
     "patient_id",
     "lesion_id",
+    "cluster",
     "target",
     "diagnosis",
     "grouped_by",

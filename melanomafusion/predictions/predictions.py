@@ -25,8 +25,9 @@ class Predictions:
     """Scores of one model or ensemble, one row per record.
 
     Args:
-        frame: `image_name` and `score`, and `target`, `fold`, `patient_id`, `lesion_id`, `grouped_by`, and for a
-            multi-class model `score_<class>` and `diagnosis` (the true class), where known.
+        frame: `image_name` and `score`, and `target`, `fold`, `patient_id`, `lesion_id`, `grouped_by`, `cluster` (of
+            several sources: what their patients and lesions are together), and for a multi-class model `score_<class>`
+            and `diagnosis` (the true class), where known.
         kind: "oof" (each score by a model that has not seen the record's patient; needs fold and target), "held_out"
             (one model on records it has not seen; needs target) or "test" (no truth known).
         name: for messages; the file's path where it was read.
@@ -110,17 +111,23 @@ class Predictions:
         """(n,) int64 code of each record's group for a bootstrap, and the word for it: patient, lesion or record.
 
         Codes follow the sorted names of the groups, so they do not depend on the order of rows. A record without
-        patient (or lesion) is a group of its own.
+        patient (or lesion) is a group of its own. Column `cluster` tells groups of several sources apart, where one
+        patient_id may be two patients.
         """
         for column, word in (("patient_id", "patient"), ("lesion_id", "lesion")):
-            if column in self._frame and self._frame[column].notna().any():
-                codes, groups = pd.factorize(
-                    self._frame[column].astype("str").where(self._frame[column].notna()), sort=True
-                )
-                alone = codes < 0
-                codes[alone] = len(groups) + pd.factorize(self._frame["image_name"][alone], sort=True)[0]
-                return codes, word
-        return pd.factorize(self._frame["image_name"], sort=True)[0], "record"
+            if self._knows(column):
+                return self._codes("cluster" if self._knows("cluster") else column), word
+        return self._codes("image_name"), "record"
+
+    def _knows(self, column: str) -> bool:
+        return column in self._frame and bool(self._frame[column].notna().any())
+
+    def _codes(self, column: str) -> np.ndarray:
+        keys = self._frame[column]
+        codes, groups = pd.factorize(keys.astype("str").where(keys.notna()), sort=True)
+        alone = codes < 0
+        codes[alone] = len(groups) + pd.factorize(self._frame["image_name"][alone], sort=True)[0]
+        return codes
 
     @property
     def grouped_by(self) -> str | None:
@@ -290,7 +297,7 @@ def _problems(frame: pd.DataFrame, needed: tuple[str, ...]) -> list[str]:
             bad, lambda line, c=column: f"{c} {_shown(frame[c].loc[line])} of {names.loc[line]} is not a finite number"
         )
     for column in needed:
-        values = pd.to_numeric(frame[column], errors="coerce")
+        values = pd.to_numeric(frame[column], errors="coerce").astype("float64")
         usable = values.isin((0, 1)) if column == "target" else values.between(0, 2**31) & values.mod(1).eq(0)
         problems += _first(
             ~usable.astype(bool),

@@ -337,3 +337,25 @@ def test_json_says_format_kind_members_and_settings(trio):
     }
     assert {name: len(values) for name, values in content["quantiles"].items()} == {"a": 1001, "b": 1001, "c": 1001}
     assert json.loads(MeanEnsemble().fit(trio).to_json())["quantiles"] == {}
+
+
+def test_held_out_members_of_which_one_knows_folds_are_combined_in_any_order():
+    table = pd.DataFrame({"image_name": list("abc"), "score": [0.1, 0.5, 0.9], "target": [0, 1, 1]})
+    one = Predictions(table.assign(fold=[0, 1, 0]), "held_out")
+    other = Predictions(table, "held_out")
+    for members in ({"a": one, "b": other}, {"b": other, "a": one}, {"a": other, "b": one}):
+        found = MeanEnsemble().predict(members)
+        assert "fold" not in found.frame
+        np.testing.assert_allclose(found.scores, table["score"])
+
+
+@pytest.mark.parametrize(
+    "ensemble",
+    [WeightedEnsemble(), WeightedEnsemble("simplex"), StackingEnsemble()],
+    ids=["greedy", "simplex", "stacking"],
+)
+def test_targets_of_one_class_teach_nothing(ensemble):
+    table = pd.DataFrame({"image_name": list("abcd"), "score": [0.1, 0.5, 0.9, 0.2], "target": 0, "fold": [0, 0, 1, 1]})
+    members = {name: Predictions(table.assign(score=table["score"] ** k), "oof") for k, name in ((1, "a"), (2, "b"))}
+    with pytest.raises(PredictionsError, match="All 4 records have target 0"):
+        ensemble.fit(members)

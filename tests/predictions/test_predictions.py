@@ -331,3 +331,32 @@ def test_replaced_scores_keep_records_kind_name_and_lines():
     assert list(other.scores) == [4.0, 3.0, 2.0, 1.0]
     assert list(other.image_names) == NAMES
     assert member.replace_scores(member.scores, name="b5").name == "b5"
+
+
+def test_clusters_of_several_sources_are_told_apart_by_the_column_cluster(tmp_path):
+    frame = pd.DataFrame(
+        {
+            "image_name": list("abcdef"),
+            "score": np.arange(6) / 6,
+            "target": [0, 1, 0, 1, 0, 1],
+            "fold": [0, 0, 1, 1, 0, 0],
+            "patient_id": ["P1", "P1", "P1", "P1", None, None],
+            "lesion_id": [None, None, None, None, "L1", "L1"],
+            "cluster": ["x/P1", "x/P1", "y/P1", "y/P1", "z/L1", "z/L1"],
+        }
+    )
+    told = Predictions(frame, "oof")
+    told.write_csv(tmp_path / "oof.csv")
+    for predictions in (told, Predictions.read_csv(tmp_path / "oof.csv", "oof")):
+        codes, word = predictions.clusters
+        assert (codes.tolist(), word) == ([0, 0, 1, 1, 2, 2], "patient")
+        assert not predictions.image_level_split
+    assert Predictions(frame.drop(columns="cluster"), "oof").image_level_split
+
+
+def test_a_fold_that_is_missing_in_a_parquet_file_is_named(tmp_path):
+    frame = pd.DataFrame({"image_name": list("ab"), "score": [0.1, 0.2], "target": [0, 1]})
+    frame["fold"] = pd.array([0, pd.NA], dtype="Int64")
+    frame.to_parquet(tmp_path / "oof.parquet")
+    with pytest.raises(PredictionsError, match=r"row 2: fold .* of b is not a whole number from 0"):
+        Predictions.read_csv(tmp_path / "oof.parquet", "oof")
