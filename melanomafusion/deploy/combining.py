@@ -27,7 +27,7 @@ class Scores:
     Attributes:
         score: (n,) in [0, 1].
         probability: (n,); None where the models were not calibrated.
-        classes: (n, k); None of a binary model.
+        classes: (n, k), in the order of the first model; None of binary models, and where members know other classes.
         members: model → (n,) its own score.
     """
 
@@ -78,18 +78,32 @@ def combined(
         calibrator: from the score to a probability.
         table: (n rows) metadata.
     """
-    scores = {member.name: one["score"] for member, one in zip(members, found, strict=True)}
+    # Sums of float32 softmax and of weights may end a rounding step above 1, which is no score.
+    parts = [np.clip(one["score"], 0.0, 1.0) for one in found]
+    scores = {member.name: part for member, part in zip(members, parts, strict=True)}
     groups: dict[str, list[int]] = {}
     for place, member in enumerate(members):
         groups.setdefault(member.group, []).append(place)
-    means = {name: np.mean([found[i]["score"] for i in places], axis=0) for name, places in groups.items()}
+    means = {name: np.mean([parts[i] for i in places], axis=0) for name, places in groups.items()}
     score = ensemble.combine(means, table) if ensemble else np.mean(list(means.values()), axis=0)
-    probability = calibrator.transform(np.clip(score, 0.0, 1.0)) if calibrator else None
-    classes = None
-    if all("class_scores" in one for one in found):  # the members' mean: ensembles weigh the one score only
-        of_groups = [np.mean([found[i]["class_scores"] for i in places], axis=0) for places in groups.values()]
-        classes = np.mean(of_groups, axis=0)
+    score = np.clip(score, 0.0, 1.0)
+    probability = calibrator.transform(score) if calibrator else None
+    classes = _class_means(members, found, list(groups.values()))
     return Scores(score, probability, classes, scores)
+
+
+def _class_means(
+    members: Sequence[Member], found: Sequence[Outputs], groups: Sequence[Sequence[int]]
+) -> np.ndarray | None:
+    """(n, k) mean over the members, as the ensemble weighs the one score only; None where they know other classes."""
+    lists = [member.header.recipe.classes for member in members]
+    if not lists[0] or any(set(names) != set(lists[0]) for names in lists):
+        return None
+    parts = [
+        one["class_scores"][:, [names.index(label) for label in lists[0]]]
+        for names, one in zip(lists, found, strict=True)
+    ]
+    return np.asarray(np.mean([np.mean([parts[i] for i in places], axis=0) for places in groups], axis=0))
 
 
 def heat_maps(members: Sequence[Member], found: Sequence[Outputs]) -> np.ndarray | None:

@@ -19,6 +19,7 @@ from ..atomic import atomic_file
 from ..data.dataset import Dataset
 from ..errors import BundleError
 from ..evaluation.metrics import roc_auc
+from ..images.prepared import check_spec
 from .engines import is_installed
 from .onnx_header import OnnxHeader
 from .onnx_properties import read_properties
@@ -57,7 +58,8 @@ def compress_onnx(
 
     Raises:
         BundleError: no such kind, not a file of `export_onnx`, or packages that are not installed.
-        MelanomaFusionError: the records lack targets or images.
+        MelanomaFusionError: the records lack targets or images, or their images were prepared otherwise than those that
+            the model was trained on.
         OutputError: the file cannot be written.
     """
     if kind not in COMPRESSIONS:
@@ -71,6 +73,8 @@ def compress_onnx(
     predictor = Predictor(path, engine="onnxruntime")
     if _KEY in read_properties(str(path)):
         raise BundleError(f"{path} was compressed already. Compress the file that `export` wrote.")
+    for spec in predictor.specs:
+        check_spec(dataset, spec)
     rows = np.arange(len(dataset))
     calibrating = rows[:: max(4, -(-len(rows) // _CALIBRATED_ON))] if kind == "int8-static" else rows[:0]
     measured = dataset.select(~np.isin(rows, calibrating))

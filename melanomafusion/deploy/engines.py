@@ -18,8 +18,8 @@ from .scores import probabilities, scores_of
 if TYPE_CHECKING:
     import keras
 
-EngineName = Literal["auto", "onnxruntime", "openvino", "keras"]
-ENGINES: tuple[EngineName, ...] = ("auto", "onnxruntime", "openvino", "keras")
+EngineName = Literal["auto", "onnxruntime", "openvino", "openvino-bf16", "keras"]
+ENGINES: tuple[EngineName, ...] = ("auto", "onnxruntime", "openvino", "openvino-bf16", "keras")
 _LONGEST = 120  # characters of an engine's message that are shown
 Arrays = dict[str, np.ndarray]
 
@@ -95,21 +95,26 @@ class OpenVino:
         BundleError: OpenVINO cannot read it.
     """
 
+    _precision = "f32"  # by name: where the processor has bfloat16, OpenVINO would choose it
+
     def __init__(self, graph: str | bytes, *, threads: int | None = None, at_once: int = 1) -> None:
         import openvino
 
         self._name = _name(graph)
-        # float32 by name: where the processor has bfloat16, OpenVINO would choose it.
-        options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+        options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": self._precision, "PERFORMANCE_HINT": "LATENCY"}
         if threads:
             options |= {"INFERENCE_NUM_THREADS": threads * at_once, "NUM_STREAMS": at_once}
         try:
             core = openvino.Core()
+            self._check_processor(core)
             self._compiled = core.compile_model(core.read_model(graph), "CPU", options)
         except RuntimeError as error:
             raise _unreadable(graph, "OpenVINO", error) from None
         self._graph = graph
         self._of_thread = threading.local()  # a request computes one call at a time
+
+    def _check_processor(self, core: Any) -> None:
+        """Any processor computes in float32."""
 
     @property
     def properties(self) -> dict[str, str]:
@@ -130,6 +135,20 @@ class OpenVino:
         except RuntimeError as error:
             raise BundleError(f"{self._name}: OpenVINO cannot compute it ({_in_short(error)}).") from None
         return {output.get_any_name(): np.asarray(found[output]) for output in self._compiled.outputs}
+
+
+class OpenVinoBfloat16(OpenVino):
+    """The same in bfloat16, on processors that have it: faster, with scores that are right to two digits or three.
+
+    Raises:
+        BundleError: OpenVINO cannot read the file, or the processor has no bfloat16.
+    """
+
+    _precision = "bf16"
+
+    def _check_processor(self, core: Any) -> None:
+        if "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            raise BundleError('This processor has no bfloat16. Use engine="openvino".')
 
 
 class Keras:

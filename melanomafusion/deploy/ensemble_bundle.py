@@ -75,6 +75,14 @@ class EnsembleBundle:
         }
 
     @property
+    def is_plain_mean(self) -> bool:
+        """Whether the score is the mean of all models, each counted alike."""
+        from ..ensemble.averages import MeanEnsemble
+
+        alike = len({len(folders) for folders in self.members.values()}) == 1
+        return self.ensemble is None or (type(self.ensemble) is MeanEnsemble and alike)
+
+    @property
     def threshold(self) -> float | None:
         """Operating threshold of the score; None where nothing is called positive."""
         value = (self.metrics.get("threshold") or {}).get("threshold")
@@ -193,12 +201,14 @@ def write_ensemble_bundle(
 def runs_of(path: Path) -> tuple[dict[str, Path], Ensemble | None]:
     """The runs behind a run folder, a bundle, or a folder of the `ensemble` command, and what combines them.
 
+    An ensemble bundle stands for itself, as it has all in it.
+
     Raises:
         BundleError: a member of the ensemble came from a file without a run.
         PredictionsError: the ensemble cannot be read.
     """
     state = path / _ENSEMBLE
-    if not state.is_file():
+    if not state.is_file() or (path / CONTENT).is_file():
         return {path.resolve().name: path}, None
     ensemble = _read_ensemble(state)
     runs = read_json(state).get("runs", {})

@@ -27,7 +27,7 @@ def export_litert(path: str | Path, out: str | Path) -> dict[str, float]:
     "melanomafusion". It is written only if logits and heat maps of 64 random records differ from Keras by at most 1e-4.
 
     Args:
-        path: bundle, run folder, or ensemble bundle; of one recipe.
+        path: bundle, run folder, or ensemble bundle; of one recipe, combined by their plain mean.
         out: file to write, `.tflite`.
 
     Returns:

@@ -7,12 +7,18 @@ from pathlib import Path
 
 from ..errors import BundleError
 from .bundle import ONNX, Bundle, find_bundles
-from .engines import Engine, EngineName, Keras, OnnxRuntime, OpenVino, is_installed
+from .engines import Engine, EngineName, Keras, OnnxRuntime, OpenVino, OpenVinoBfloat16, is_installed
 from .ensemble_bundle import CONTENT, EnsembleBundle
 from .onnx_header import OnnxHeader
 
 _Graph = type[OpenVino] | type[OnnxRuntime]
-_GRAPH_ENGINES: dict[str, _Graph] = {"openvino": OpenVino, "onnxruntime": OnnxRuntime}  # in the order of "auto"
+_GRAPH_ENGINES: dict[str, _Graph] = {
+    "openvino": OpenVino,
+    "openvino-bf16": OpenVinoBfloat16,
+    "onnxruntime": OnnxRuntime,
+}
+_AUTO: tuple[EngineName, ...] = ("openvino", "onnxruntime")  # in this order, and in float32
+_PACKAGES = {"openvino-bf16": "openvino"}  # of engines that are named otherwise
 _EXTRAS = {"openvino": "openvino", "onnxruntime": "onnx"}
 
 
@@ -25,7 +31,7 @@ class Member:
         group: the member of an ensemble that it is a fold of; the same for all models of a run.
         header: recipe, encoder, image spec and the rest.
         engine: computes it.
-        engine_name: "onnxruntime", "openvino" or "keras".
+        engine_name: "onnxruntime", "openvino", "openvino-bf16" or "keras".
     """
 
     name: str
@@ -75,14 +81,12 @@ def _of_graph(path: Path, name: str, group: str, engine: EngineName, threads: in
     if engine == "keras":
         raise BundleError(f"{path}: Keras reads bundles, not ONNX files. Name the bundle.")
     wanted = [engine] if engine != "auto" else _installed()
-    if not wanted or not is_installed(wanted[0]):
-        raise BundleError(
-            f"{path}: {wanted[0] if wanted else 'onnxruntime'} is not installed. "
-            f'pip install "melanomafusion[{_EXTRAS[wanted[0] if wanted else "onnxruntime"]}]"'
-        )
+    package = _PACKAGES.get(wanted[0], wanted[0]) if wanted else "onnxruntime"
+    if not wanted or not is_installed(package):
+        raise BundleError(f'{path}: {package} is not installed. pip install "melanomafusion[{_EXTRAS[package]}]"')
     opened = _GRAPH_ENGINES[wanted[0]](str(path), threads=threads, at_once=at_once)
     return Member(name, group, OnnxHeader.read(opened.properties, str(path)), opened, wanted[0])
 
 
 def _installed() -> list[EngineName]:
-    return [name for name in _GRAPH_ENGINES if is_installed(name)]  # type: ignore[misc]
+    return [name for name in _AUTO if is_installed(name)]

@@ -14,7 +14,7 @@ from .bundle import ONNX, Bundle, add_onnx, copy_linked, find_bundles
 from .engines import is_installed
 from .ensemble_bundle import CONTENT, EnsembleBundle
 from .onnx_parity import INPUTS, TOLERANCE, Together
-from .sums import write_sums
+from .sums import SUMS, write_sums
 
 
 def export_onnx(
@@ -31,8 +31,8 @@ def export_onnx(
 
     Args:
         path: bundle, run folder, or ensemble bundle.
-        out: file to write, with the mean of all folds in it; they must be of one recipe. Without it each model's file
-            becomes `model.onnx` in its bundle.
+        out: file to write, with the mean of all folds in it; they must be of one recipe, and nothing else than their
+            plain mean may combine them. Without it each model's file becomes `model.onnx` in its bundle.
         on_event: called with progress events.
 
     Returns:
@@ -48,11 +48,12 @@ def export_onnx(
     path = Path(path)
     if out is not None:
         return [_one_file(path, Path(out))]
+    path = path.resolve()  # a folder can be replaced where it lies, not through a link to it nor as "."
     if not (path / CONTENT).is_file():
         return _into_bundles(find_bundles(path), on_event)
     EnsembleBundle.read(path)
     with atomic_folder(path) as part:  # all or none: its SHA256SUMS lists them
-        copy_linked(path, part)
+        copy_linked(path, part, without=(SUMS,))  # written anew: through a link it would be the original's
         files = _into_bundles(find_bundles(part), on_event)
         write_sums(part)
     return [path / file.relative_to(part) for file in files]
@@ -61,7 +62,7 @@ def export_onnx(
 def _into_bundles(folders: list[Path], on_event: Callable[[dict[str, Any]], None] | None) -> list[Path]:
     import onnx
 
-    bundles = [Bundle.read(folder) for folder in folders]
+    bundles = [Bundle.read(folder.resolve()) for folder in folders]
     for done, bundle in enumerate(bundles):
         if on_event:
             on_event({"done": done, "total": len(bundles)})

@@ -74,13 +74,19 @@ class Together:
         """As `of`.
 
         Raises:
-            BundleError: the models have no inputs in common.
+            BundleError: the models have no inputs in common, or the ensemble is not their plain mean.
         """
         kinds = {one.recipe.to_json() + (one.spec.to_json() if one.spec else "") for one in bundles}
         if len(kinds) > 1:
             raise BundleError(
                 f"{bundles[0].path} and others are models of several recipes, which have no inputs in common. Leave "
                 "out away: each model then gets a file of its own."
+            )
+        if ensemble is not None and not ensemble.is_plain_mean:
+            raise BundleError(
+                f"{ensemble.path}: a {type(ensemble.ensemble).__name__} combines its members, and one file holds only "
+                "the mean of all models, each counted alike. Leave out away: each model then gets a file of its own, "
+                "and whoever opens the bundle combines their scores."
             )
         return cls.of(bundles, ensemble)
 

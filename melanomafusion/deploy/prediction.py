@@ -22,7 +22,8 @@ class Prediction:
             not be read. Not a probability.
         probability: of the positive class, calibrated out of fold; None where the models were not calibrated.
         calibrated_on: what it was fitted on, in words; it holds where positives are as frequent as there.
-        classes: class → score of a multi-class model, summing to 1; empty for a binary one.
+        classes: class → score of a multi-class model, summing to 1; empty for a binary one, and where members
+            know other classes.
         members: member → its score.
         threshold: operating threshold of the score; None where none was chosen.
         fields: column → value the model was given; None where missing.

@@ -19,6 +19,7 @@ from ..images.spec import ImageSpec
 from .combining import Scores, combined, heat_maps, outputs_of
 from .decoding import Decoded, Image, decoded_ahead
 from .engines import ENGINES, EngineName
+from .file_features import encoded_records
 from .member import open_members
 from .prediction import Prediction
 
@@ -30,8 +31,8 @@ class Predictor:
 
     Args:
         path: ensemble bundle, run folder (the mean of its folds), bundle, or ONNX file of `export_onnx`.
-        engine: "onnxruntime", "openvino" or "keras"; "auto" takes an exported ONNX file where it and its engine are
-            there (OpenVINO before onnxruntime), otherwise Keras.
+        engine: "onnxruntime", "openvino", "openvino-bf16" or "keras"; "auto" takes an exported ONNX file where it and
+            its engine are there (OpenVINO in float32 before onnxruntime), otherwise Keras.
         threads: of one call; all cores without it.
         at_once: calls from several threads that may be computed at the same time (a server's).
 
@@ -110,8 +111,9 @@ class Predictor:
 
         Args:
             images: paths or bytes.
-            metadata: table with a row for each image; columns that are not there are missing. Some features need the
-                patient's other images: they are taken from the whole table.
+            metadata: table with a row for each image; columns that are not there are missing, but width, height and
+                file_bytes are then the image's own. Some features need the patient's other images: they are taken from
+                the whole table.
             rows: for each image its row in the table, from 0; the same order without it.
             heatmap: compute where the evidence lies.
             on_bad_image: what happens to images that cannot be read. "error": after the others were scored, an error
@@ -125,8 +127,8 @@ class Predictor:
         places = list(range(len(table))) if rows is None else list(rows)
         if len(places) != len(images):
             raise MetadataError(f"{len(images):,} images, {len(places):,} rows of metadata: one for each is needed.")
+        encoded, unknown = encoded_records([m.header.encoder for m in self.members], table, places, images)
         table = table.assign(**{name: np.nan for name in (*FIELDS, *self.fields) if name not in table})
-        encoded = [m.header.encoder.transform(table)[places] if m.header.encoder else None for m in self.members]
         table = table.iloc[places]
         problems = []
         for batch, decoded in decoded_ahead(images, self.specs, _AT_ONCE):
@@ -139,7 +141,9 @@ class Predictor:
                     if on_bad_image == "skip":
                         yield Prediction.refused(name_of(images[row], row), str(found))
                 else:
-                    yield next(results)
+                    prediction = next(results)
+                    prediction.warnings.extend(unknown[row])
+                    yield prediction
         if problems and on_bad_image == "error":
             raise ImageError(f"{len(problems):,} of {len(images):,} images cannot be read:\n" + "\n".join(problems))
 
@@ -183,7 +187,7 @@ class Predictor:
             score=float(scores.score[place]),
             probability=None if scores.probability is None else float(scores.probability[place]),
             calibrated_on=self.calibrated_on,
-            classes=dict(zip(self.recipe.classes, classes, strict=True)) if classes else {},
+            classes=dict(zip(self.members[0].header.recipe.classes, classes, strict=True)) if classes else {},
             members={model: float(values[place]) for model, values in scores.members.items()},
             threshold=self.threshold,
             fields={column: _plain(fields[column]) for column in used},

@@ -20,7 +20,9 @@ def scores_of(values: np.ndarray, recipe: Recipe) -> np.ndarray:
     """(n,) score of a record: the sigmoid, or the summed softmax of the recipe's positive classes."""
     if not recipe.classes:
         return values[:, 0]
-    return np.asarray(values[:, [recipe.classes.index(name) for name in recipe.positive_classes]].sum(axis=1))
+    positive = [recipe.classes.index(name) for name in recipe.positive_classes]
+    # A sum of shares may round to a little more than 1.
+    return np.asarray(np.minimum(values[:, positive].sum(axis=1), 1.0))
 
 
 def logits_of_mean(logits: Sequence[np.ndarray]) -> np.ndarray:

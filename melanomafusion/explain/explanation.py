@@ -90,22 +90,27 @@ class Explainer:
     """Explain images by the mean of some trained models, e.g. the folds of a run.
 
     Args:
-        bundles: trained models of one recipe with an image branch.
+        bundles: trained models with an image branch, alike in what they take and tell (`differences`).
         method: "gradcam" or "hirescam".
 
     Raises:
-        MelanomaFusionError: no model, no image branch, or an unknown method.
+        MelanomaFusionError: no model, models that differ, no image branch, or an unknown method.
     """
 
     def __init__(self, bundles: Sequence[Trained], *, method: Method = "gradcam") -> None:
         if not bundles:
             raise MelanomaFusionError("Explainer needs at least one trained model. Received: none")
+        if found := differences(bundles):
+            raise MelanomaFusionError(f"The models differ in {', '.join(found)}. Explain one of them at a time.")
         self.recipe = bundles[0].recipe
         self.method = method
         self._class_index = class_index_of(self.recipe)
         self._encoders = [bundle.encoder for bundle in bundles]
         self._models = [bundle.build_model() for bundle in bundles]
-        self._weights = image_weights(self._models[0])
+        weights = [image_weights(model) for model in self._models]
+        if not all(np.array_equal(one, weights[0]) for one in weights):
+            raise MelanomaFusionError("The models differ in their feature maps. Explain one of them at a time.")
+        self._weights = weights[0]
         self._gradcams = [
             build_gradcam_model(model, method=method, class_index=self._class_index, signed=True)
             for model in self._models
@@ -142,6 +147,19 @@ class Explainer:
         )
 
 
+def differences(bundles: Sequence[Trained]) -> list[str]:
+    """What trained models differ in, so that no mean of their maps and contributions can be told; empty where alike."""
+    told = [
+        {
+            "image spec": bundle.spec,
+            "metadata features": bundle.encoder.features if bundle.encoder else (),
+            "classes": (bundle.recipe.classes, bundle.recipe.positive_classes if bundle.recipe.classes else ()),
+        }
+        for bundle in bundles
+    ]
+    return [name for name in told[0] if any(one[name] != told[0][name] for one in told)]
+
+
 def class_index_of(recipe: Recipe) -> ClassIndex:
     """The outputs that make the recipe's score, for `gradcam` and `attribute`."""
     return [recipe.classes.index(name) for name in recipe.positive_classes] if recipe.classes else None
@@ -173,4 +191,4 @@ def _in_word(feature: Feature, record: pd.Series) -> str | None:
     value = values.iloc[0]
     if feature.needs == "patient":  # made of the patient's other images; the patient is nobody's business
         return "known"
-    return f"{value:g}" if feature.kind == "number" else str(value)
+    return f"{float(value):g}" if feature.kind == "number" else str(value)  # text of a table, maybe

@@ -16,7 +16,9 @@ class PredictionOut(BaseModel):
     )
     threshold: float | None = Field(description="Operating threshold of the score.")
     above_threshold: bool | None = Field(description="Whether the score reaches the threshold.")
-    classes: dict[str, float] = Field(description="Score of every class of a multi-class model; they sum to 1.")
+    classes: dict[str, float] = Field(
+        description="Score of every class of a multi-class model; they sum to 1. Empty where members differ in them."
+    )
     members: dict[str, float] = Field(description="Score of every model.")
     fields: dict[str, str | float | None] = Field(description="Metadata as they were understood; null: missing.")
     warnings: list[str] = Field(description="How the input differs from what the models were trained on.")

@@ -12,7 +12,7 @@ from melanomafusion.deploy.onnx_export import export_onnx
 from melanomafusion.deploy.onnx_properties import read_properties
 from melanomafusion.deploy.prediction import to_table
 from melanomafusion.deploy.predictor import Predictor
-from melanomafusion.errors import BundleError, TableError
+from melanomafusion.errors import BundleError, ImageError, TableError
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +75,13 @@ def test_what_cannot_be_compressed_is_told_and_nothing_is_written(exported, fold
     with pytest.raises(TableError, match=r"3 of .* records have no target"):
         compress_onnx(exported, out, "fp16", untold)
     assert not out.exists()
+
+
+def test_records_prepared_otherwise_than_the_model_knows_are_refused(exported, folded, tmp_path):
+    mf.prepare(folded.select(np.arange(len(folded)) < 40), tmp_path / "shards", image_size=16, workers=1)
+    with pytest.raises(ImageError, match=r"The images were prepared .*, but the image spec says raw files"):
+        compress_onnx(exported, tmp_path / "small.onnx", "fp16", mf.load_prepared(tmp_path / "shards"))
+    assert not (tmp_path / "small.onnx").exists()
 
 
 def test_the_command_says_what_it_costs(shell, exported, synthetic_root, tmp_path):

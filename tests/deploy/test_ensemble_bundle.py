@@ -16,7 +16,7 @@ from melanomafusion.deploy.onnx_export import export_onnx
 from melanomafusion.deploy.prediction import to_table
 from melanomafusion.deploy.predictor import Predictor
 from melanomafusion.deploy.sums import write_sums
-from melanomafusion.errors import BundleError
+from melanomafusion.errors import BundleError, OutputError
 from melanomafusion.notice import NOT_A_MEDICAL_DEVICE
 from melanomafusion.training.cross_validation import predict_run
 
@@ -42,18 +42,22 @@ def trained(folded, tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module")
-def weighted(trained):
+def write_ensemble(folder, ensemble, runs):
     """A folder as the `ensemble` command writes it."""
-    runs = {name: trained / name for name in ("fused", "metadata")}
     members = {name: mf.Predictions.read_csv(path / "oof.csv") for name, path in runs.items()}
-    ensemble = mf.WeightedEnsemble.from_weights({"fused": 0.7, "metadata": 0.3}).fit(members)
-    folder = trained / "ensemble"
+    ensemble.fit(members)
     folder.mkdir()
     ensemble.cross_val_predict(members).write_csv(folder / "oof.csv")
     state = {**json.loads(ensemble.to_json()), "runs": {name: str(path) for name, path in runs.items()}}
     (folder / "ensemble.json").write_text(json.dumps(state), encoding="utf-8")
     return folder
+
+
+@pytest.fixture(scope="module")
+def weighted(trained):
+    runs = {name: trained / name for name in ("fused", "metadata")}
+    ensemble = mf.WeightedEnsemble.from_weights({"fused": 0.7, "metadata": 0.3})
+    return write_ensemble(trained / "ensemble", ensemble, runs)
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +105,22 @@ def test_an_ensemble_of_runs_weighs_the_means_of_their_folds(trained, weighted, 
     np.testing.assert_allclose(members, parts[0], atol=1e-5)
 
 
+def test_submit_scores_a_bundle_of_several_runs_as_predict_does(
+    shell, in_this_process, weighted, synthetic_root, tmp_path
+):
+    bundle = write_ensemble_bundle(weighted, tmp_path / "bundle").path
+    code, _, err = shell("submit", bundle, "--test", synthetic_root, "--out", tmp_path / "s.csv")
+    assert code == 0, err
+    test = mf.load_siim_isic_2020(synthetic_root, split="test")
+    expected = to_table(Predictor(bundle).iter_predictions(list(test.frame["path"]), test.frame))
+    found = pd.read_csv(tmp_path / "s.csv")
+    assert list(found["image_name"]) == list(expected["image_name"])
+    np.testing.assert_allclose(found["target"], expected["score"], atol=1e-5)
+    code, _, err = shell("bundle", bundle, "--out", tmp_path / "again")
+    assert code == 1
+    assert "has no oof.csv. Name a run whose folds are done, or a folder of `ensemble`" in " ".join(err.split())
+
+
 def test_stacking_with_metadata_gives_what_it_gives_from_files(trained, records, tmp_path, folded):
     runs = {name: trained / name for name in ("fused", "metadata")}
     members = {name: mf.Predictions.read_csv(path / "oof.csv") for name, path in runs.items()}
@@ -138,6 +158,35 @@ def test_exporting_goes_into_every_model_and_the_sums_still_hold(of_run, records
     assert [p.name for p in tmp_path.iterdir()] == ["copy"]
 
 
+def test_an_export_that_fails_at_the_end_leaves_the_bundle_as_it_was(trained, tmp_path, monkeypatch):
+    write_ensemble_bundle(trained / "metadata", tmp_path / "bundle")
+    before = (tmp_path / "bundle" / "SHA256SUMS").read_bytes()
+
+    def write_sums_and_stop(folder):
+        write_sums(folder)
+        raise OSError("stopped")
+
+    monkeypatch.setattr("melanomafusion.deploy.onnx_export.write_sums", write_sums_and_stop)
+    with pytest.raises(OutputError, match="stopped"):
+        export_onnx(tmp_path / "bundle")
+    assert (tmp_path / "bundle" / "SHA256SUMS").read_bytes() == before
+    assert EnsembleBundle.read(tmp_path / "bundle").bundles
+
+
+@pytest.mark.parametrize("given", ["link", "."])
+def test_a_bundle_is_exported_where_it_lies(shell, trained, tmp_path, monkeypatch, given):
+    write_ensemble_bundle(trained / "metadata", tmp_path / "bundle")
+    (tmp_path / "link").symlink_to("bundle")
+    monkeypatch.chdir(tmp_path / "bundle" if given == "." else tmp_path)
+    code, printed, err = shell("export", given)
+    assert code == 0, err
+    assert printed.count("model.onnx") == 3
+    assert (tmp_path / "link").is_symlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "link"]
+    engines = {member.engine_name for member in Predictor(tmp_path / "link", engine="onnxruntime").members}
+    assert engines == {"onnxruntime"}
+
+
 @pytest.mark.parametrize("calibration", ["platt", "temperature", "isotonic", None])
 def test_one_onnx_file_holds_all_folds_and_the_calibration(trained, records, tmp_path, calibration):
     write_ensemble_bundle(trained / "metadata", tmp_path / "bundle", calibration=calibration)
@@ -154,6 +203,32 @@ def test_one_onnx_file_holds_all_folds_and_the_calibration(trained, records, tmp
             np.testing.assert_allclose(found["probability"], expected["probability"], atol=1e-4)
             graph = predictor.members[0].engine.run({"metadata": predictor.members[0].header.encoder.transform(table)})
             np.testing.assert_allclose(graph["probability"], expected["probability"], atol=1e-4)
+
+
+@pytest.mark.parametrize("ending", ["onnx", "tflite"])
+@pytest.mark.parametrize(
+    "ensemble", [mf.WeightedEnsemble.from_weights({"a": 0.9, "b": 0.1}), mf.RankMeanEnsemble(), mf.MeanEnsemble()]
+)
+def test_one_file_of_members_that_are_not_plainly_averaged_is_refused(shell, trained, tmp_path, ensemble, ending):
+    runs = {"a": trained / "metadata", "b": shutil.copytree(trained / "metadata", tmp_path / "b")}
+    if type(ensemble) is mf.MeanEnsemble:
+        shutil.rmtree(tmp_path / "b" / "fold-0")  # two models of b weigh as much as three of a
+    write_ensemble_bundle(write_ensemble(tmp_path / "ensemble", ensemble, runs), tmp_path / "bundle")
+    code, _, err = shell("export", tmp_path / "bundle", "--out", tmp_path / f"all.{ending}")
+    assert code == 1
+    assert f"a {type(ensemble).__name__} combines its members" in " ".join(err.split())
+    assert "Leave out away" in err
+    assert not (tmp_path / f"all.{ending}").exists()
+
+
+def test_one_onnx_file_of_members_of_one_recipe_is_their_mean(trained, tmp_path):
+    runs = {"a": trained / "metadata", "b": shutil.copytree(trained / "metadata", tmp_path / "b")}
+    write_ensemble_bundle(write_ensemble(tmp_path / "ensemble", mf.MeanEnsemble(), runs), tmp_path / "bundle")
+    export_onnx(tmp_path / "bundle", tmp_path / "all.onnx")
+    expected = Predictor(tmp_path / "bundle").predict(sex="male")
+    found = Predictor(tmp_path / "all.onnx").predict(sex="male")
+    assert found.score == pytest.approx(expected.score, abs=1e-5)
+    assert found.threshold == expected.threshold
 
 
 def test_one_onnx_file_of_a_run_with_images_has_the_mean_heat_map(of_run, records, tmp_path):

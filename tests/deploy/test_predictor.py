@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import openvino
 import pandas as pd
 import pytest
 from PIL import Image
@@ -195,7 +196,7 @@ def test_as_json_the_notice_comes_first_and_values_are_plain(run, image):
 
 
 def test_engines_that_cannot_be_had_are_told(run, tmp_path, monkeypatch, folded):
-    with pytest.raises(BundleError, match="engine is one of auto, onnxruntime, openvino, keras"):
+    with pytest.raises(BundleError, match="engine is one of auto, onnxruntime, openvino, openvino-bf16, keras"):
         Predictor(run, engine="torch")
     with pytest.raises(BundleError, match="neither a bundle nor a run"):
         Predictor(tmp_path)
@@ -208,6 +209,25 @@ def test_engines_that_cannot_be_had_are_told(run, tmp_path, monkeypatch, folded)
     with pytest.raises(BundleError, match=r'openvino is not installed. pip install "melanomafusion\[openvino\]"'):
         Predictor(run, engine="openvino")
     assert Predictor(run, engine="auto").engine == "keras"
+
+
+def test_bfloat16_is_computed_where_the_processor_has_it_and_refused_elsewhere(run, records, expected):
+    table = list(records.frame["path"]), records.frame
+    if "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        predictor = Predictor(run, engine="openvino-bf16")
+        assert predictor.engine == "openvino-bf16"
+        scores = to_table(predictor.iter_predictions(*table))["score"]
+        np.testing.assert_allclose(scores, expected, atol=0.02, rtol=0)
+    else:
+        with pytest.raises(BundleError, match="no bfloat16"):
+            Predictor(run, engine="openvino-bf16")
+    assert Predictor(run, engine="auto").engine == "openvino"
+
+
+def test_a_processor_without_bfloat16_is_told_what_to_use(run, monkeypatch):
+    monkeypatch.setattr(openvino.Core, "get_property", lambda self, device, name: ["FP32", "INT8"])
+    with pytest.raises(BundleError, match=r'no bfloat16\. Use engine="openvino"'):
+        Predictor(run, engine="openvino-bf16")
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])

@@ -151,3 +151,18 @@ def test_a_model_without_images_is_refused(tiny, bundles):
     model = tiny(fusion="metadata", metadata_width=bundles[0].encoder.width)
     with pytest.raises(MelanomaFusionError, match="image branch"):
         Explainer([Stored(get_recipe("metadata-tiny"), bundles[0].encoder, None, model)])
+
+
+def test_models_that_have_no_mean_are_refused(bundles, frame, tiny):
+    one = bundles[0]
+    others = {
+        "image spec": dataclasses.replace(one, spec=ImageSpec(40)),
+        "metadata features": dataclasses.replace(one, encoder=MetadataEncoder(["age"]).fit(frame)),
+        "classes": dataclasses.replace(one, recipe=one.recipe.replace(classes=CLASSES, loss="categorical")),
+    }
+    for words, other in others.items():
+        with pytest.raises(MelanomaFusionError, match=f"differ in {words}"):
+            Explainer([one, other])
+    larger = dataclasses.replace(one, model=tiny(metadata_width=one.encoder.width, image_size=2 * SIZE))
+    with pytest.raises(MelanomaFusionError, match="differ in their feature maps"):
+        Explainer([one, larger])
