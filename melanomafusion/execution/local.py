@@ -29,7 +29,7 @@ from .shares import shares
 Event = dict[str, Any]
 _LAST_LINES = 15
 _CHATTER = re.compile(r"[IW]\d{4} |WARNING: All log messages before absl|To enable the following instructions: ")
-_TIME_TO_SAVE = 60.0  # seconds; Slurm gives 30 before it kills, Kubernetes too
+TIME_TO_SAVE = 60.0  # seconds; Slurm gives 30 before it kills, Kubernetes too
 
 
 class ProcessDied(RunError):
@@ -60,10 +60,18 @@ class LocalExecutor:
     """Processes on this machine.
 
     Attributes:
-        workers: so many at once, each with its share of the cores, and a GPU of its own where it can.
+        workers: so many at once, each with its share of the cores, and a GPU of its own where it can. Where fewer are
+            left the shares stay: with other threads a task that goes on would end with other sums.
+
+    Raises:
+        RunError: workers is below 1.
     """
 
     workers: int = 1
+
+    def __post_init__(self) -> None:
+        if self.workers < 1:
+            raise RunError(f"workers is the number of folds trained at once. Received: workers={self.workers!r}")
 
     @property
     def per_machine(self) -> int:
@@ -113,7 +121,7 @@ def run_tasks(
     stopped = threading.Event()
     count = min(at_once or len(tasks), len(tasks)) or 1
     free: SimpleQueue[dict[str, str]] = SimpleQueue()
-    for share in shares(count) if at_once else [{}] * count:
+    for share in shares(at_once)[:count] if at_once else [{}] * count:
         free.put(share)
 
     def report(event: Event) -> None:
@@ -166,6 +174,7 @@ def run_task(
     *,
     on_start: Callable[[subprocess.Popen[str]], None] | None = None,
     share: Mapping[str, str] | None = None,
+    may_save: bool = False,
 ) -> Any:
     """Run one task and wait for it.
 
@@ -174,6 +183,7 @@ def run_task(
         on_event: called with each event that the task reports.
         on_start: called with the process, so that it can be stopped from outside.
         share: variables that come before those that are set already.
+        may_save: give the process time to save when this call is interrupted, not only when it is asked to stop.
 
     Returns:
         The task's result (a JSON value).
@@ -222,6 +232,8 @@ def run_task(
             _end(process)
             raise
         except BaseException:
+            if may_save:
+                _end(process)
             process.kill()
             process.wait()
             raise
@@ -238,7 +250,7 @@ def _end(process: subprocess.Popen[str]) -> None:
     """Ask a process to save what it has and end; it is given the time."""
     process.terminate()
     try:
-        process.wait(_TIME_TO_SAVE)
+        process.wait(TIME_TO_SAVE)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

@@ -66,6 +66,14 @@ def is_held(path: str | Path) -> bool:
         return not _take(file, fcntl.LOCK_SH, tries=1)
 
 
+def is_in_use(path: str | Path) -> bool:
+    """Whether a process holds a lock file now, be it together with others (`in_use`)."""
+    if fcntl is None or not Path(path).is_file():
+        return False
+    with Path(path).open("a", encoding="utf-8") as file:  # to lock it alone, NFS wants it open for writing
+        return not _take(file, fcntl.LOCK_EX, tries=1)
+
+
 def _take(file: IO[str], kind: int, tries: int) -> bool:
     for attempt in range(tries):
         try:

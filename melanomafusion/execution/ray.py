@@ -6,13 +6,15 @@ The nodes share the file system that the tasks' paths lie in, and have melanomaf
 from __future__ import annotations
 
 import dataclasses
+import signal
 import socket
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..errors import MelanomaFusionError, RunError
-from .local import ProcessDied, Task, known_error, run_task
+from . import stopping
+from .local import TIME_TO_SAVE, ProcessDied, Task, known_error, run_task
 from .shares import threads
 
 Event = dict[str, Any]
@@ -28,12 +30,26 @@ class RayExecutor:
         address: "auto" (the cluster this machine belongs to), "ray://host:10001", or "local" for one on this machine
             that ends with the process.
         num_cpus: cores of a task.
-        num_gpus: GPUs of a task; may be a fraction.
+        num_gpus: GPUs of a task; may be a fraction below 1.
+
+    Raises:
+        RunError: numbers that cannot be given to a task.
     """
 
     address: str = "auto"
     num_cpus: float = 1
     num_gpus: float = 0
+    _cancelled: threading.Event = dataclasses.field(
+        default_factory=threading.Event, init=False, repr=False, compare=False
+    )
+
+    def __post_init__(self) -> None:
+        if self.num_cpus < 0:
+            raise RunError(f"num_cpus is the number of cores of a task. Received: num_cpus={self.num_cpus!r}")
+        if self.num_gpus < 0 or (self.num_gpus > 1 and self.num_gpus % 1):
+            raise RunError(
+                f"num_gpus is a share of one GPU, or a whole number of them. Received: num_gpus={self.num_gpus!r}"
+            )
 
     @property
     def per_machine(self) -> int:
@@ -52,6 +68,10 @@ class RayExecutor:
             or 1
         )
 
+    def cancel(self) -> None:
+        """Have every `run` of this executor, in whatever thread, end its tasks, which save what they can."""
+        self._cancelled.set()
+
     def run(
         self,
         tasks: Sequence[Task],
@@ -66,6 +86,7 @@ class RayExecutor:
             MelanomaFusionError: what a task raised, the first in order.
             ProcessDied: a process or its node died, more often than `tries` allows.
             RunError: there is no cluster, or none of its nodes is large enough.
+            KeyboardInterrupt, Stopped: once the tasks have ended; they saved what they could.
         """
         ray = self._connect()
         from ray.util.queue import Queue
@@ -88,10 +109,13 @@ class RayExecutor:
             while waiting:
                 _, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=_POLL)
                 _report(events, on_event)
+                if self._cancelled.is_set():
+                    raise stopping.Stopped
             _report(events, on_event)
         except BaseException:
             for reference in running:
                 ray.cancel(reference)
+            ray.wait(running, num_returns=len(running), timeout=TIME_TO_SAVE)  # they end with this process
             raise
         finally:
             events.shutdown(force=True)
@@ -122,8 +146,11 @@ class RayExecutor:
     def _initialize(self, ray: Any) -> None:
         try:
             _reach(self.address)
+            on_terminate = signal.getsignal(signal.SIGTERM)
             ray.init(address=self.address, log_to_driver=False, configure_logging=False)
-        except (OSError, ValueError, RuntimeError) as error:
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, on_terminate)  # Ray puts its own there
+        except (OSError, ValueError, RuntimeError, OverflowError) as error:
             raise RunError(
                 f"No Ray cluster at {self.address!r} ({str(error).strip().splitlines()[0]}). Start one with "
                 "`ray start --head` and `ray start --address HEAD:6379` on other nodes, or name another address."
@@ -148,7 +175,7 @@ def _reach(address: str) -> None:
 def _run(task: dict[str, Any], events: Any, share: dict[str, str]) -> dict[str, Any]:
     """On a node: the task in a process of its own; errors that a user can put right come back as values."""
     try:
-        return {"value": run_task(Task(**task), events.put, share=share)}
+        return {"value": run_task(Task(**task), events.put, share=share, may_save=True)}
     except ProcessDied:
         raise
     except MelanomaFusionError as error:

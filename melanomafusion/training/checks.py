@@ -26,13 +26,23 @@ def check_run(
         raise FoldError("The data set has no folds. Call assign_folds or read_folds first.")
     if not dataset.has_target:
         raise RunError("Training needs a target for every record. Is it a test split?")
-    check_folds(dataset)
     known = sorted(int(fold) for fold in frame["fold"].unique())
     wanted = known if folds is None else list(dict.fromkeys(folds))
     strange = [fold for fold in wanted if fold not in known]
     if strange or not wanted:
         raise RunError(f"Folds to train must be among {known}. Received: folds={folds!r}")
     further = extra_by_fold(dataset, extra, known)
+    check_records(recipe, dataset, further, wanted)
+    return wanted, further
+
+
+def check_records(recipe: Recipe, dataset: Dataset, further: dict[int, Dataset], wanted: list[int]) -> None:
+    """Check a recipe against records and the extra records of each fold.
+
+    Raises:
+        RunError, FoldError, MetadataError: what does not fit, and what to do.
+    """
+    check_folds(dataset)
     for records in {id(records): records for records in (dataset, *further.values())}.values():
         _check_records(recipe, records)
     sources = {str(name) for records in (dataset, *further.values()) for name in records.frame["source"].dropna()}
@@ -45,7 +55,6 @@ def check_run(
             )
     for fold in wanted:
         inner_split(recipe, dataset.held_out(fold)[0])
-    return wanted, further
 
 
 def check_minutes(minutes: float | None) -> None:
@@ -74,6 +83,14 @@ def _check_records(recipe: Recipe, records: Dataset) -> None:
             found = ", ".join(f"{value} ({count:,})" for value, count in strangers.value_counts(dropna=False).items())
             raise RunError(
                 f"{len(strangers):,} records have a diagnosis that is not among the recipe's classes: {found}."
+            )
+        apart = int((frame["diagnosis"].isin(recipe.positive_classes) != (frame["target"] == 1)).sum())
+        if apart:
+            raise RunError(
+                f"{apart:,} records have another target than whether their diagnosis is "
+                f"{' or '.join(recipe.positive_classes)}, the positive_classes of recipe {recipe.name!r}: its score "
+                "would be judged by what it does not predict. Load the data with these diagnoses as the positive ones "
+                "(--positive), or change positive_classes of the recipe."
             )
 
 

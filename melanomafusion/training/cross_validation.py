@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +13,8 @@ import pandas as pd
 from ..atomic import atomic_file, make_folder, write_text
 from ..data.dataset import Dataset
 from ..deploy.bundle import Bundle, find_bundles
+from ..deploy.ensemble_bundle import CONTENT, EnsembleBundle
+from ..ensemble.stacking import with_metadata
 from ..errors import ImageError, MelanomaFusionError, RunError
 from ..execution.local import LocalExecutor, Task, run_task
 from ..execution.lock import in_use
@@ -22,9 +24,9 @@ from ..images.prepared import image_spec
 from ..predictions import Predictions
 from ..recipes.recipe import Recipe
 from ..run_progress import OnEvent, shown
-from .checks import check_minutes, check_run
+from .checks import check_minutes, check_records, check_run
 from .extra import Extra
-from .results import CrossValidation, collect
+from .results import CrossValidation, collect, shows_errors_of
 from .run import FAILED, Run, open_run
 
 _TRIES = 3
@@ -93,37 +95,38 @@ def cross_validate(
         if on_bad_image not in ("error", "skip"):
             raise RunError(f'on_bad_image is "error" or "skip". Received: on_bad_image={on_bad_image!r}')
         check_minutes(checkpoint_every_minutes)
-        if workers < 1:
-            raise RunError(f"workers is the number of folds trained at once. Received: workers={workers!r}")
-        skipped = Path(out) / "bad_images.csv"
-        if skipped.is_file() and not restart:  # an earlier start left these out as unreadable
-            dataset, extra = _without(dataset, extra, pd.read_csv(skipped, dtype=str)["image_name"].tolist())
+        executor = executor or LocalExecutor(workers)
         wanted, further = check_run(recipe, dataset, list(folds) if folds is not None else None, extra)
         run = open_run(out, recipe, dataset, extra=further, restart=restart)
+        if run.left_out:
+            listed = run.path / "bad_images.csv"
+            report({"kind": "note", "text": f"{len(run.left_out):,} unreadable images stay left out: {listed}"})
         kept = make_folder(features) if features else run.features
         task = {
-            "run": str(run.path),
+            "run": str(run.path.absolute()),
             "folds": wanted,
-            "features": str(kept),
+            "features": str(kept.absolute()),
             "tensorboard": tensorboard,
             "checkpoint_every_minutes": checkpoint_every_minutes,
         }
         with in_use(run.path / "lock") as alone:
             to_train = [fold for fold in wanted if not run.is_done(fold)]
             if to_train:
-                _prepare(run, recipe, on_bad_image, report)
+                _prepare(run, recipe, wanted, on_bad_image, report)
             else:
                 folds_were = "1 fold was" if len(wanted) == 1 else f"{len(wanted)} folds were"
                 report(
                     {"kind": "warning", "text": f"nothing to do: {folds_were} trained already. --restart begins anew."}
                 )
-            executor = executor or LocalExecutor(workers)
             if to_train and recipe.micro_batch_size == "auto":
                 _find_micro_batch_size(run, executor, report)
             _train_folds(run, to_train, task, executor, report)
             if alone():  # no other command is training further folds
                 shutil.rmtree(run.pixels, ignore_errors=True)
-        return collect(run, wanted)
+        found = collect(run, wanted)
+        if recipe.uses_images and not shows_errors_of(run, wanted):
+            _draw_errors(run, wanted, executor, report)
+        return found
 
 
 def _find_micro_batch_size(run: Run, executor: LocalExecutor | RayExecutor, report: OnEvent) -> None:
@@ -168,11 +171,28 @@ def _train_folds(
         raise RunError(f"{len(failed)} of {len(folds)} folds failed.\n{said}")
 
 
+def _draw_errors(run: Run, folds: list[int], executor: LocalExecutor | RayExecutor, report: OnEvent) -> None:
+    """The picture of the most confident errors, where the fold that ended last did not draw it."""
+    log = run.path / "report" / "log.txt"
+    task = Task(
+        "The picture of errors",
+        f"{_TASKS}:draw_errors",
+        {"run": str(run.path.absolute()), "folds": folds},
+        log,
+        TENSORFLOW_ON_CPU,
+    )
+    try:
+        executor.run([task], report)
+    except MelanomaFusionError as error:  # the scores stand without it
+        report({"kind": "warning", "text": f"report/errors.png could not be drawn: {error}"})
+    log.unlink(missing_ok=True)
+
+
 def predict_run(path: str | Path, dataset: Dataset, *, on_event: OnEvent | None = None) -> Predictions:
     """Score a data set with every fold of a run (or one bundle) and average the folds.
 
     Args:
-        path: run folder or bundle.
+        path: run folder, bundle or ensemble bundle, which combines its members as it says.
         dataset: records, e.g. a test split.
         on_event: called with progress events; they are shown on the terminal without it.
 
@@ -182,33 +202,30 @@ def predict_run(path: str | Path, dataset: Dataset, *, on_event: OnEvent | None 
     Raises:
         BundleError, ImageError: bundles or images that cannot be used.
     """
-    with shown(on_event, Path(path).name) as report:
-        bundles = find_bundles(path)
-        opened = [Bundle.read(bundle) for bundle in bundles]  # checked before anything is computed
-        missing = dataset.frame["path"].isna()
-        if opened[0].recipe.uses_images and missing.any():
-            raise ImageError(f"{int(missing.sum()):,} of {len(dataset):,} records have no image; the model needs them.")
-        with tempfile.TemporaryDirectory() as folder:
-            table, scores = Path(folder) / "dataset.parquet", Path(folder) / "scores.parquet"
-            dataset.write_parquet(table)
-            arguments = {"bundles": [str(bundle) for bundle in bundles], "dataset": str(table), "out": str(scores)}
-            log = Path(folder) / "log.txt"
-            run_task(Task("prediction", f"{_TASKS}:predict_bundles", arguments, log, TENSORFLOW_ON_CPU), report)
-            return Predictions(pd.read_parquet(scores), "test", name=opened[0].recipe.name)
+    path = Path(path)
+    together = EnsembleBundle.read(path) if (path / CONTENT).is_file() else None
+    with shown(on_event, path.name) as report:
+        if together is None or together.ensemble is None:
+            return _mean_scores(find_bundles(path), dataset, report)
+        scores = {name: _mean_scores(bundles, dataset, report) for name, bundles in together.members.items()}
+        return together.ensemble.predict(with_metadata(scores, dataset))
 
 
-def _without(dataset: Dataset, extra: Extra | None, names: Collection[str]) -> tuple[Dataset, Extra | None]:
-    """The data set and the extra records, some images left out."""
+def _mean_scores(bundles: Sequence[Path], dataset: Dataset, report: OnEvent) -> Predictions:
+    opened = [Bundle.read(bundle) for bundle in bundles]  # checked before anything is computed
+    missing = dataset.frame["path"].isna()
+    if opened[0].recipe.uses_images and missing.any():
+        raise ImageError(f"{int(missing.sum()):,} of {len(dataset):,} records have no image; the model needs them.")
+    with tempfile.TemporaryDirectory() as folder:
+        table, scores = Path(folder) / "dataset.parquet", Path(folder) / "scores.parquet"
+        dataset.write_parquet(table)
+        arguments = {"bundles": [str(bundle) for bundle in bundles], "dataset": str(table), "out": str(scores)}
+        log = Path(folder) / "log.txt"
+        run_task(Task("prediction", f"{_TASKS}:predict_bundles", arguments, log, TENSORFLOW_ON_CPU), report)
+        return Predictions(pd.read_parquet(scores), "test", name=opened[0].recipe.name)
 
-    def kept(records: Dataset) -> Dataset:
-        return records.select(~records.frame["image_name"].isin(list(names)).to_numpy())
 
-    if extra is None or isinstance(extra, Dataset):
-        return kept(dataset), extra and kept(extra)
-    return kept(dataset), {fold: kept(records) for fold, records in extra.items()}
-
-
-def _prepare(run: Run, recipe: Recipe, on_bad_image: str, report: OnEvent) -> None:
+def _prepare(run: Run, recipe: Recipe, wanted: list[int], on_bad_image: str, report: OnEvent) -> None:
     """Check the weights and decode every image, before the first epoch."""
     if not recipe.uses_images:
         return
@@ -226,15 +243,15 @@ def _prepare(run: Run, recipe: Recipe, on_bad_image: str, report: OnEvent) -> No
         table = pd.DataFrame({"image_name": list(bad), "reason": list(bad.values())})
         table.to_csv(part, index=False, lineterminator="\n")
     report({"kind": "note", "text": f"{len(bad):,} unreadable images left out: {run.path / 'bad_images.csv'}"})
-    kept, further = _without(run.dataset, run.extra, bad)
-    run.write_records(kept, check_run(recipe, kept, extra=further)[1])
+    run.write_records(run.dataset, run.extra)
+    check_records(recipe, run.dataset, run.extra, wanted)
     _decode(run, recipe, report)
 
 
 def _decode(run: Run, recipe: Recipe, report: OnEvent) -> dict[str, str]:
     return decode_images(
         run.with_images,
-        image_spec(run.dataset, recipe.image_size),
+        image_spec(run.with_images, recipe.image_size),
         run.pixels,
         on_progress=lambda done, total: report({"kind": "decode", "done": done, "total": total}),
     )

@@ -56,8 +56,9 @@ def peak_memory() -> dict[str, int]:
     peaks = {}
     status = Path("/proc/self/status")
     if status.is_file():  # not getrusage: it begins with the peak of the process that started this one
-        (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        peaks["memory"] = int(line.split()[1]) * 1024
+        lines = [line for line in status.read_text().splitlines() if line.startswith("VmHWM")]
+        if lines:  # gVisor has none
+            peaks["memory"] = int(lines[0].split()[1]) * 1024
     gpus = tf.config.list_logical_devices("GPU")
     if gpus:
         peaks["gpu_memory"] = sum(

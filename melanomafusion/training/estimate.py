@@ -13,6 +13,7 @@ from ..recipes.recipe import Recipe
 from ..run_progress import OnEvent, shown
 from .checks import check_run
 from .cross_validation import TENSORFLOW_ON_CPU
+from .extra import Extra
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,12 @@ class Estimate:
 
 
 def estimate_cost(
-    recipe: Recipe, dataset: Dataset, *, folds: list[int] | None = None, on_event: OnEvent | None = None
+    recipe: Recipe,
+    dataset: Dataset,
+    *,
+    folds: list[int] | None = None,
+    extra: Extra | None = None,
+    on_event: OnEvent | None = None,
 ) -> Estimate:
     """Time a few steps of a recipe, on made-up images, in a process of its own.
 
@@ -48,16 +54,20 @@ def estimate_cost(
         recipe: what would be trained.
         dataset: records with folds.
         folds: some of the folds; all without it.
+        extra: further records to learn from, as in `cross_validate`.
         on_event: called with progress events; they are shown on the terminal without it.
 
     Raises:
         MelanomaFusionError: wrong set-up, as in `cross_validate`.
     """
-    wanted, _ = check_run(recipe, dataset, folds)
+    wanted, further = check_run(recipe, dataset, folds, extra)
     with shown(on_event, recipe.name) as report, tempfile.TemporaryDirectory() as folder:
         table = Path(folder) / "dataset.parquet"
         dataset.write_parquet(table)
         arguments: dict[str, Any] = {"recipe": recipe.to_dict(), "dataset": str(table), "fold": wanted[0]}
+        if wanted[0] in further:
+            arguments["extra"] = str(Path(folder) / "extra.parquet")
+            further[wanted[0]].write_parquet(arguments["extra"])
         task = "melanomafusion.training.tasks:measure_cost"
         log = Path(folder) / "log.txt"
         found = run_task(Task(f"The estimate of {recipe.name}", task, arguments, log, TENSORFLOW_ON_CPU), report)

@@ -51,9 +51,9 @@ def with_extra(fit: Dataset, extra: Dataset | None) -> Dataset:
     return Dataset(pd.concat([fit.frame, extra.frame.drop(columns=["fold", "grouped_by"], errors="ignore")]))
 
 
-def folds_hash(dataset: Dataset) -> str:
-    """SHA-256 of which record is in which fold, whatever their order."""
-    frame = dataset.frame.sort_values("image_name")
+def folds_hash(table: pd.DataFrame) -> str:
+    """SHA-256 of which record (image_name) is in which fold, whatever their order."""
+    frame = table.sort_values("image_name")
     return hashlib.sha256(frame[["image_name", "fold"]].to_csv(index=False).encode()).hexdigest()
 
 
@@ -63,7 +63,7 @@ def _check(dataset: Dataset, extra: Dataset) -> None:
             f"{int(extra.frame['target'].isna().sum()):,} of {len(extra):,} extra records have no target. "
             "To learn from records without one, label them: pseudo_label(run, records)."
         )
-    if LABELLED_BY in extra.frame and set(extra.frame[LABELLED_BY].dropna()) - {folds_hash(dataset)}:
+    if LABELLED_BY in extra.frame and set(extra.frame[LABELLED_BY].dropna()) - {folds_hash(dataset.frame)}:
         raise RunError(
             "The pseudo-labels come from a run over other folds: its models have seen records that this run holds out. "
             "Take the folds of that run (read_folds), or label the records with a run over these folds."

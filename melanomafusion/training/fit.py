@@ -13,6 +13,7 @@ import pandas as pd
 
 from ..atomic import atomic_file, delete_parts, make_folder, write_json
 from ..data.dataset import Dataset
+from ..data.folds import cluster_keys
 from ..data.imbalance import imbalance_report
 from ..data.metadata import MetadataEncoder
 from ..deploy.bundle import write_bundle
@@ -108,8 +109,8 @@ def fit_fold(
         out = make_folder(out)
         policy = keras.config.dtype_policy()
         kept = make_folder(features) if features else out / "features"
-        try:
-            with only_one(out / "lock", f"Fold {fold} of {recipe.name}", wait=_TIME_TO_DIE):
+        with only_one(out / "lock", f"Fold {fold} of {recipe.name}", wait=_TIME_TO_DIE):
+            try:
                 delete_parts(out)
                 recipe = with_micro_batch_size(recipe, dataset, out)
                 with set_up_keras(recipe, _seed(recipe, fold)).scope():
@@ -125,10 +126,10 @@ def fit_fold(
                         checkpoint_every_minutes,
                         lambda event: report({"fold": fold, **event}),
                     )
-        finally:
-            keras.config.set_dtype_policy(policy)
-            if pixels is None:
-                shutil.rmtree(out / "pixels", ignore_errors=True)
+            finally:
+                keras.config.set_dtype_policy(policy)
+                if pixels is None:
+                    shutil.rmtree(out / "pixels", ignore_errors=True)
 
 
 def _fit_fold(
@@ -145,13 +146,21 @@ def _fit_fold(
 ) -> FoldResult:
     started = time.monotonic()
     checkpoints = Checkpoints(out / "checkpoints", lambda text: report({"kind": "warning", "text": text}))
-    identity = {"recipe": recipe.to_dict(), "records": data_hash(dataset, {fold: extra} if extra else {}), "fold": fold}
+    identity = {
+        "recipe": recipe.to_dict(),
+        "records": data_hash(dataset, {fold: extra} if extra else {}),
+        "fold": fold,
+        "precision": keras.config.dtype_policy().name,  # "auto" is another one where a GPU came or went
+    }
     resume = Resume(checkpoints, identity, checkpoint_every_minutes, report)
     train, held_out = dataset.held_out(fold)
     fit, validation = inner_split(recipe, train)
     fit = with_extra(fit, extra)
     encoder = MetadataEncoder(recipe.metadata_features).fit(fit.frame) if recipe.uses_metadata else None
-    spec = image_spec(dataset, recipe.image_size) if recipe.uses_images else None
+    spec = None
+    if recipe.uses_images:
+        known = pixels is not None and pixels.spec.size == recipe.image_size
+        spec = pixels.spec if known else image_spec(with_extra(dataset, extra), recipe.image_size)
     model = build_model(recipe, encoder)
     if spec is not None and pixels is None:
         pixels = _decode(with_extra(dataset, extra), spec, out / "pixels", report)
@@ -171,7 +180,7 @@ def _fit_fold(
         resume=resume,
     )
     report({"kind": "predict", "fold": fold, "records": len(held_out)})
-    oof = _held_out_scores(model, recipe, held_out, encoder, spec, pixels)
+    oof = _held_out_scores(model, recipe, _with_clusters(dataset).held_out(fold)[1], encoder, spec, pixels)
     watched = None
     if recipe.threshold_rule and validation is not None:
         watched = predict_scores(model, recipe, validation, encoder=encoder, spec=spec, pixels=pixels)["score"]
@@ -219,8 +228,13 @@ def _decode(dataset: Dataset, spec: ImageSpec, folder: Path, report: OnEvent) ->
         dataset, spec, folder, on_progress=lambda done, total: report({"kind": "decode", "done": done, "total": total})
     )
     if bad:
-        raise ImageError(bad_images_message(bad, len(dataset)))
+        raise ImageError(bad_images_message(bad, len(dataset), leave_out="leave their records out"))
     return open_pixels(dataset, spec, folder)
+
+
+def _with_clusters(dataset: Dataset) -> Dataset:
+    keys = cluster_keys(dataset)
+    return dataset if keys is None else dataset.with_columns(cluster=keys)
 
 
 def _held_out_scores(
@@ -233,7 +247,8 @@ def _held_out_scores(
 ) -> Predictions:
     scores = predict_scores(model, recipe, held_out, encoder=encoder, spec=spec, pixels=pixels)
     known = held_out.frame.set_index("image_name")
-    columns = [c for c in ("patient_id", "lesion_id") if known[c].notna().any()] + ["target", "fold", "grouped_by"]
+    columns = [c for c in ("patient_id", "lesion_id", "cluster") if c in known and known[c].notna().any()]
+    columns += ["target", "fold", "grouped_by"]
     if recipe.classes:
         columns.append("diagnosis")
     return Predictions(scores.join(known[columns], on="image_name"), "oof", name=recipe.name)

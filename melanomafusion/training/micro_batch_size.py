@@ -59,7 +59,8 @@ def _largest(recipe: Recipe, dataset: Dataset, processes: int) -> int:
         trial = Trial(recipe, width)
         forget_peak()
         base = peak_memory().get("memory", 0)
-        limit = None if accelerators() or free is None else begin + _SHARE * (free / processes)
+        known = free is not None and begin and not accelerators()
+        limit = begin + _SHARE * ((free or 0) / processes) if known else None
         step, fits = trial.step_in_parts(stage), 0
         for number in _sizes(trial.records):
             if limit is not None and fits:

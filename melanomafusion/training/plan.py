@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,7 @@ from ..recipes.recipe import Recipe
 from ..run_progress import OnEvent, shown
 from .checks import check_run
 from .cross_validation import cross_validate
+from .extra import Extra
 from .results import CrossValidation
 
 
@@ -74,7 +76,7 @@ def train_plan(
     Raises:
         MelanomaFusionError: wrong set-up of any member, found before the first is trained; a member that failed.
     """
-    _check(plan, dataset)
+    _check(plan, dataset, options.get("extra"))
     out, executor = make_folder(out), executor or LocalExecutor(workers)
     lock = threading.Lock()
     with shown(on_event, "plan") as report:
@@ -89,8 +91,13 @@ def train_plan(
         members: dict[str, CrossValidation] = {}
         rows: list[dict[str, Any]] = []
         if isinstance(executor, RayExecutor) and plan.stop_below is None:
+            executor = dataclasses.replace(executor)  # it may be cancelled, and the caller's is not
             with ThreadPoolExecutor(len(plan.recipes)) as pool:
-                trained = list(pool.map(train, plan.recipes))
+                try:
+                    trained = list(pool.map(train, plan.recipes))
+                except BaseException:
+                    executor.cancel()
+                    raise
         else:
             trained = None
         for number, recipe in enumerate(plan.recipes):
@@ -107,11 +114,11 @@ def train_plan(
     return TrainedPlan(out, members, curve, left_out, diagnosis)
 
 
-def _check(plan: EnsemblePlan, dataset: Dataset) -> None:
+def _check(plan: EnsemblePlan, dataset: Dataset, extra: Extra | None) -> None:
     problems = []
     for recipe in plan.recipes:
         try:
-            check_run(recipe, dataset)
+            check_run(recipe, dataset, extra=extra)
         except MelanomaFusionError as error:
             problems.append(f"{recipe.name}: {error}")
     if problems:

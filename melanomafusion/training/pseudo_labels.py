@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from ..data.dataset import Dataset
 from ..deploy.bundle import Bundle
@@ -56,7 +57,7 @@ def pseudo_label(
     missing = [str(fold) for fold in folds if not opened.is_done(fold)]
     if missing:
         raise RunError(f"{run}: fold {', '.join(missing)} is not trained; each fold needs labels by its own model.")
-    stamp = folds_hash(dataset)
+    stamp = folds_hash(pd.read_csv(opened.path / "folds.csv", dtype={"image_name": str}))
     with shown(on_event, opened.path.name) as report:
         return {fold: _labelled(opened.fold(fold) / "bundle", unlabelled, low, high, stamp, report) for fold in folds}
 

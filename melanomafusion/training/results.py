@@ -72,6 +72,14 @@ def collect(run: Run, folds: Sequence[int]) -> CrossValidation:
     return CrossValidation(run.path, recipe, oof, [run.fold(fold) / "bundle" for fold in folds], metrics)
 
 
+def shows_errors_of(run: Run, folds: Sequence[int]) -> bool:
+    """Whether the picture of errors is of these folds, as they are now."""
+    drawn = run.path / "report" / "errors.json"
+    if not drawn.is_file() or json.loads(drawn.read_text(encoding="utf-8")) != sorted(folds):
+        return False
+    return all((run.fold(fold) / "metrics.json").stat().st_mtime_ns <= drawn.stat().st_mtime_ns for fold in folds)
+
+
 def pooled_oof(run: Run, folds: Sequence[int]) -> Predictions:
     """Out-of-fold scores of finished folds, in the order of the data set."""
     return _pooled(run, [_read_fold(run, fold)[0] for fold in folds])

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +15,9 @@ from ..atomic import atomic_file, make_folder, write_text
 from ..data.dataset import Dataset
 from ..data.folds import write_folds
 from ..errors import RecipeError, RunError
-from ..execution.lock import is_held
+from ..execution.lock import is_held, is_in_use
 from ..recipes.recipe import Recipe
+from .extra import LABELLED_BY
 
 FAILED = "failed.txt"  # why a fold ended
 _LEARNT_BY = "learnt_by_fold"
@@ -83,20 +85,27 @@ class Run:
         return {fold: Dataset(mine.drop(columns=_LEARNT_BY)) for fold, mine in rows.items()}
 
     @property
+    def left_out(self) -> list[str]:
+        """Names of images that could not be read and are left out."""
+        path = self.path / "bad_images.csv"
+        return pd.read_csv(path, dtype=str)["image_name"].tolist() if path.is_file() else []
+
+    @property
     def with_images(self) -> Dataset:
         """Every record whose image the run needs, once."""
         tables = [self.dataset.frame, *(records.frame for records in self.extra.values())]
         return Dataset(pd.concat(tables).drop_duplicates("image_name"))
 
     def write_records(self, dataset: Dataset, extra: Mapping[int, Dataset]) -> None:
-        """Put down the records, their folds, the extra records of each fold, and the hash of all."""
+        """Put down the records and the extra records of each fold, without those that are left out."""
+        dataset, extra = without(dataset, extra, self.left_out)
+        dataset = dataset.with_columns(path=_absolute(dataset.frame["path"]))
         dataset.write_parquet(self.path / "dataset.parquet")
-        write_folds(dataset, self.path / "folds.csv")
         if extra:
-            table = pd.concat([records.frame.assign(**{_LEARNT_BY: fold}) for fold, records in extra.items()])
+            tables = [records.frame.assign(**{_LEARNT_BY: fold}) for fold, records in extra.items()]
+            table = pd.concat(tables).drop(columns=LABELLED_BY, errors="ignore")  # looked at before, with all records
             with atomic_file(self.path / "extra.parquet") as part:
-                table.to_parquet(part, index=False)
-        write_text(self.path / "data.sha256", data_hash(dataset, extra) + "\n")
+                table.assign(path=_absolute(table["path"])).to_parquet(part, index=False)
 
 
 def open_run(
@@ -136,8 +145,28 @@ def open_run(
             _clear(path)
     make_folder(path)
     run.write_records(dataset, extra or {})
+    # Both of the data as they were given: what is left out for its image is no other data.
+    write_folds(dataset, path / "folds.csv")
+    write_text(path / "data.sha256", data_hash(dataset, extra or {}) + "\n")
     write_text(path / "recipe.json", recipe.to_json())
     return run
+
+
+def without(
+    dataset: Dataset, extra: Mapping[int, Dataset], names: Collection[str]
+) -> tuple[Dataset, dict[int, Dataset]]:
+    """The data set and the extra records, some images left out; a fold whose extra records are all gone has none."""
+
+    def kept(records: Dataset) -> Dataset:
+        return records.select(~records.frame["image_name"].isin(list(names)).to_numpy())
+
+    further = {fold: kept(records) for fold, records in extra.items()}
+    return kept(dataset), {fold: records for fold, records in further.items() if len(records)}
+
+
+def _absolute(paths: pd.Series) -> pd.Series:
+    """A process on another machine stands in another folder."""
+    return paths.map(os.path.abspath, na_action="ignore")
 
 
 def data_hash(dataset: Dataset, extra: Mapping[int, Dataset]) -> str:
@@ -173,6 +202,8 @@ def _clear(path: Path) -> None:
             raise RunError(
                 f"{lock.parent} is being trained by {lock.read_text(encoding='utf-8').strip()}. Stop that first."
             )
+    if is_in_use(path / "lock"):
+        raise RunError(f"{path} is in use: another command trains it, or prepares its images. Stop that first.")
     for name in _OURS:
         (path / name).unlink(missing_ok=True)
     for folder in [*path.glob("fold-*"), path / "pixels", path / "report"]:

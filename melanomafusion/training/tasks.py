@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..atomic import make_folder
+from ..atomic import make_folder, write_json
 from ..data.dataset import Dataset
 from ..data.metadata import MetadataEncoder
 from ..deploy.bundle import Bundle
@@ -20,6 +20,7 @@ from ..images.prepared import image_spec
 from ..recipes.recipe import Recipe
 from .checks import inner_split
 from .devices import peak_memory, set_up_keras
+from .extra import with_extra
 from .features import trains_on_features
 from .fit import build_model, fit_fold
 from .micro_batch_size import with_micro_batch_size
@@ -63,12 +64,14 @@ def train_fold(
 ) -> None:
     """Train one fold of a run that was prepared; whoever ends last of these folds draws what they get wrong."""
     opened = Run(Path(run))
+    if opened.is_done(fold):  # its process died after that
+        return
     dataset = opened.dataset
     recipe = with_micro_batch_size(opened.recipe, dataset, opened.path)
     on_event({"kind": "fold", "fold": fold, "folds": len(folds), "epochs": recipe.epochs})
     pixels = None
     if recipe.uses_images:
-        pixels = open_pixels(opened.with_images, image_spec(dataset, recipe.image_size), opened.pixels)
+        pixels = open_pixels(opened.with_images, image_spec(opened.with_images, recipe.image_size), opened.pixels)
     result = fit_fold(
         recipe,
         dataset,
@@ -84,13 +87,18 @@ def train_fold(
     peaks = {name: result.metrics[name] for name in ("peak_memory", "peak_gpu_memory") if name in result.metrics}
     on_event({"kind": "fold_done", "fold": fold, **peaks})
     if recipe.uses_images and all(opened.is_done(other) for other in folds):
-        _draw_errors(opened, folds)
+        draw_errors(on_event=on_event, run=run, folds=folds)
 
 
-def _draw_errors(run: Run, folds: list[int]) -> None:
-    oof = pooled_oof(run, folds)
-    bundles = {fold: Bundle.read(run.fold(fold) / "bundle") for fold in folds}
-    write_contact_sheet(oof, run.dataset, bundles, make_folder(run.path / "report") / "errors.png")
+def draw_errors(*, on_event: OnEvent, run: str, folds: list[int]) -> None:
+    """Draw the most confident errors of some folds into the run's report."""
+    del on_event
+    opened = Run(Path(run))
+    oof = pooled_oof(opened, folds)
+    bundles = {fold: Bundle.read(opened.fold(fold) / "bundle") for fold in folds}
+    report = make_folder(opened.path / "report")
+    write_contact_sheet(oof, opened.dataset, bundles, report / "errors.png")
+    write_json(report / "errors.json", sorted(folds))  # last: whose errors these are
 
 
 def predict_bundles(*, on_event: OnEvent, bundles: list[str], dataset: str, out: str) -> None:
@@ -115,7 +123,7 @@ def predict_bundles(*, on_event: OnEvent, bundles: list[str], dataset: str, out:
                 on_progress=lambda done, count: on_event({"kind": "decode", "done": done, "total": count}),
             )
             if bad:
-                raise ImageError(bad_images_message(bad, len(records)))
+                raise ImageError(bad_images_message(bad, len(records), leave_out="leave their records out"))
             pixels = open_pixels(records, bundle.spec, folder)
         table = predict_scores(
             bundle.build_model(), bundle.recipe, records, encoder=bundle.encoder, spec=bundle.spec, pixels=pixels
@@ -126,11 +134,14 @@ def predict_bundles(*, on_event: OnEvent, bundles: list[str], dataset: str, out:
     pd.DataFrame(total / len(bundles)).reset_index().to_parquet(out, index=False)
 
 
-def measure_cost(*, on_event: OnEvent, recipe: dict[str, Any], dataset: str, fold: int) -> dict[str, Any]:
+def measure_cost(
+    *, on_event: OnEvent, recipe: dict[str, Any], dataset: str, fold: int, extra: str | None = None
+) -> dict[str, Any]:
     """Time a few steps: what a fold takes, all epochs run (the fields of an `Estimate`)."""
     del on_event
     chosen, records = Recipe.from_dict(recipe), Dataset.read_parquet(dataset)
     fit, validation = inner_split(chosen, records.held_out(fold)[0])
+    fit = with_extra(fit, Dataset.read_parquet(extra) if extra else None)
     held_out = records.held_out(fold)[1]
     width = MetadataEncoder(chosen.metadata_features).fit(fit.frame).width if chosen.uses_metadata else 0
     with set_up_keras(chosen, chosen.seed).scope():

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from melanomafusion.errors import BundleError, ImageError, RunError
-from melanomafusion.execution.local import Task, run_task, run_tasks
+from melanomafusion.execution.local import LocalExecutor, Task, run_task, run_tasks
 
 TASKS = """
 import os, subprocess, sys, time
@@ -286,3 +286,21 @@ def test_a_listener_that_fails_ends_the_process_it_listened_to(tasks):
     with pytest.raises(OSError, match="the disk is full"):
         run_tasks(tasks(("sleep", {})), listener)
     assert all(map(gone, awake))
+
+
+def test_the_last_task_has_the_share_it_would_have_beside_others(tmp_path, monkeypatch):
+    (tmp_path / "threads_of_the_test.py").write_text(
+        "import os\ndef threads(*, on_event):\n    return os.environ.get('OMP_NUM_THREADS')\n", encoding="utf-8"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    task = Task("fold 3", "threads_of_the_test:threads", {}, tmp_path / "log.txt")
+    cores = len(os.sched_getaffinity(0))
+    assert LocalExecutor(2).run([task]) == LocalExecutor(2).run([task, task])[:1] == [str(max(1, cores // 2))]
+    assert LocalExecutor(1).run([task]) == [None]
+
+
+@pytest.mark.parametrize("workers", [0, -1])
+def test_fewer_than_one_worker_is_refused(workers):
+    with pytest.raises(RunError, match=f"workers={workers}"):
+        LocalExecutor(workers)

@@ -1,6 +1,9 @@
 """A real Ray cluster of several nodes on this machine; one of them is killed in the middle."""
 
 import os
+import signal
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ from ray.cluster_utils import Cluster
 
 import melanomafusion as mf
 from melanomafusion.errors import ImageError, RunError
+from melanomafusion.execution import stopping
 from melanomafusion.execution.local import ProcessDied, Task
 from melanomafusion.testing import make_siim_isic
 
@@ -51,6 +55,13 @@ def tasks(tmp_path, monkeypatch):
         "        open(marker, 'w').close()\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n"
         "    return 'second time'\n"
+        "def save(*, on_event, begun, saved):\n"
+        "    def end(*_):\n"
+        "        open(saved, 'w').close()\n"
+        "        raise SystemExit(75)\n"
+        "    signal.signal(signal.SIGTERM, end)\n"
+        "    open(begun, 'w').close()\n"
+        "    time.sleep(60)\n"
         "def always(*, on_event):\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
@@ -106,6 +117,39 @@ def test_a_run_on_a_cluster_that_loses_a_node_ends_like_one_on_this_machine(clus
     assert list(cv.oof.frame["image_name"]) == list(here.oof.frame["image_name"])
     np.testing.assert_allclose(cv.oof.scores, here.oof.scores, atol=1e-4)
     assert {event["fold"] for event in events if event["kind"] == "epoch"} == {0, 1, 2}
+
+
+def test_who_cancels_ends_tasks_that_save_first(cluster, tasks, tmp_path):
+    executor, begun, saved = mf.RayExecutor(), tmp_path / "begun", tmp_path / "saved"
+
+    def cancel():
+        while not begun.exists():
+            time.sleep(0.05)
+        executor.cancel()
+
+    threading.Thread(target=cancel).start()
+    with pytest.raises(stopping.Stopped):
+        executor.run([tasks("save", begun=str(begun), saved=str(saved))])
+    assert saved.exists()
+
+
+@pytest.mark.parametrize("numbers", [{"num_cpus": -1}, {"num_gpus": -1}, {"num_gpus": 1.5}])
+def test_numbers_that_no_task_can_be_given_are_refused(numbers):
+    with pytest.raises(RunError, match="Received: num_"):
+        mf.RayExecutor(**numbers)
+
+
+def test_ray_leaves_the_handler_of_sigterm_as_it_was(cluster):
+    ray.shutdown()
+    before = signal.getsignal(signal.SIGTERM)
+    mine = signal.signal(signal.SIGTERM, lambda *_: None)
+    own = signal.getsignal(signal.SIGTERM)
+    try:
+        assert mf.RayExecutor(cluster.address).per_machine >= 1
+        assert signal.getsignal(signal.SIGTERM) is own
+    finally:
+        signal.signal(signal.SIGTERM, mine)
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_shards_made_on_a_cluster_are_those_made_here(cluster, folded, tmp_path):

@@ -73,6 +73,15 @@ def test_a_diagnosis_outside_the_classes(folded, tmp_path):
         train(recipe, folded, tmp_path)
 
 
+def test_a_target_that_is_not_the_recipes_positive_classes(folded, tmp_path):
+    benign = ["nevus" if row % 2 else "BKL" for row in range(len(folded))]
+    named = folded.with_columns(diagnosis=["melanoma" if y else b for y, b in zip(folded.targets, benign, strict=True)])
+    recipe = TINY.replace(classes=("melanoma", "nevus", "BKL"), loss="categorical", positive_classes=("BKL",))
+    apart = sum(label in ("melanoma", "BKL") for label in named.frame["diagnosis"])
+    with pytest.raises(RunError, match=rf"{apart} records have another target than whether their diagnosis is BKL"):
+        train(recipe, named, tmp_path)
+
+
 def test_weights_of_another_backbone(folded, tmp_path):
     path = tmp_path / "other.weights.h5"
     keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)]).save_weights(path)
@@ -101,7 +110,7 @@ def test_unreadable_images_are_all_named(folded, tmp_path):
     assert "2 of" in message
     assert str(text) in message
     assert str(cut) in message
-    assert 'on_bad_image="skip"' in message
+    assert "leave their records out" in message
 
 
 def test_an_output_folder_that_cannot_be_written(folded, tmp_path):

@@ -1,6 +1,7 @@
 """A run: every fold in a process of its own, what lies in the folder, how it goes on."""
 
 import json
+import os
 import shutil
 import sys
 
@@ -9,8 +10,10 @@ import pytest
 
 import melanomafusion as mf
 from melanomafusion.errors import ImageError, RunError, WeightsError
+from melanomafusion.execution.lock import in_use
 from melanomafusion.training.predict import predict_scores
 from melanomafusion.training.run import open_run
+from melanomafusion.training.tasks import train_fold
 
 RECIPE = mf.get_recipe("metadata-tiny").replace(epochs=2, validation_fraction=0.25, name="metadata-test")
 
@@ -171,8 +174,74 @@ def test_unreadable_images_stop_the_run_or_are_left_out_and_listed(folded, tmp_p
     listed = pd.read_csv(tmp_path / "run" / "bad_images.csv")
     assert listed["image_name"].tolist() == [name]
     assert name not in set(cv.oof.frame["image_name"])
-    folds = pd.read_csv(tmp_path / "run" / "folds.csv")
-    assert len(folds) == len(folded) - 1
+    assert len(pd.read_csv(tmp_path / "run" / "folds.csv")) == len(folded)
+    again = mf.cross_validate(recipe, data, out=tmp_path / "run", folds=[0, 1], on_bad_image="skip")
+    assert len(again.oof) == int(folded.frame["fold"].isin([0, 1]).sum()) - 1
+
+
+def test_what_was_left_out_as_unreadable_is_looked_at_anew_by_another_recipe(folded, tmp_path):
+    run = open_run(tmp_path, RECIPE, folded)
+    name = folded.image_names[3]
+    (tmp_path / "bad_images.csv").write_text(f"image_name,reason\n{name},cut off\n")
+    same = open_run(tmp_path, RECIPE, folded)
+    assert same.left_out == [name]
+    assert name not in set(same.dataset.image_names)
+    (tmp_path / "fold-0" / "checkpoints" / "1").mkdir(parents=True)
+    assert open_run(tmp_path, RECIPE, folded).left_out == [name]  # a started run goes on with the same data
+    shutil.rmtree(tmp_path / "fold-0")
+    other = open_run(tmp_path, RECIPE.replace(seed=1), folded)
+    assert other.left_out == []
+    assert list(other.dataset.image_names) == list(run.dataset.image_names) == list(folded.image_names)
+
+
+def test_a_run_in_use_by_another_command_is_not_thrown_away(folded, tmp_path):
+    open_run(tmp_path, RECIPE, folded)
+    with in_use(tmp_path / "lock"):
+        open_run(tmp_path, RECIPE, folded)  # the same one may train other folds
+        for recipe, restart in ((RECIPE.replace(seed=1), False), (RECIPE, True)):
+            with pytest.raises(RunError, match="in use: another command"):
+                open_run(tmp_path, recipe, folded, restart=restart)
+    assert open_run(tmp_path, RECIPE, folded, restart=True).recipe == RECIPE
+
+
+def test_paths_of_a_run_hold_in_every_folder(folded, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    paths = [os.path.relpath(path) for path in folded.frame["path"]]
+    open_run("run", RECIPE, folded.with_columns(path=paths))
+    assert open_run("run", RECIPE, folded).dataset.frame["path"].tolist() == folded.frame["path"].tolist()
+
+
+def test_the_picture_of_errors_is_of_the_folds_asked_for(folded, tmp_path, in_this_process, monkeypatch):
+    recipe = mf.get_recipe("image-tiny").replace(epochs=1, tta=1, validation_fraction=0.25)
+    shown = tmp_path / "run" / "report" / "errors.json"
+    for folds in ([0], [2], [0, 2], [2]):
+        mf.cross_validate(recipe, folded, out=tmp_path / "run", folds=folds, on_event=print)
+        assert json.loads(shown.read_text()) == folds
+        assert (shown.parent / "errors.png").stat().st_size > 10_000
+    drawn = shown.stat().st_mtime_ns
+    mf.cross_validate(recipe, folded, out=tmp_path / "run", folds=[2], on_event=print)
+    assert shown.stat().st_mtime_ns == drawn
+
+    def fail(*args):
+        raise ImageError("no picture")
+
+    monkeypatch.setattr("melanomafusion.training.tasks.write_contact_sheet", fail)
+    events = []
+    mf.cross_validate(recipe, folded, out=tmp_path / "run", folds=[0], on_event=events.append)
+    assert "errors.png could not be drawn: no picture" in events[-1]["text"]
+
+
+def test_a_fold_that_is_done_is_not_trained_again(run, folded):
+    cv, _ = run
+    train_fold(
+        on_event=pytest.fail,
+        run=str(cv.path),
+        fold=0,
+        folds=[0, 1, 2],
+        features="",
+        tensorboard=False,
+        checkpoint_every_minutes=None,
+    )
 
 
 def test_an_image_level_split_is_stamped_on_the_scores(folded, tmp_path, in_this_process):

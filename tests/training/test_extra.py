@@ -53,6 +53,36 @@ def test_images_of_extra_records_are_decoded_too_and_bad_ones_left_out(folded, o
     assert [fold["extra_records"] for fold in both.metrics["folds"]] == [len(other) - 1] * 2
 
 
+def test_raw_images_and_prepared_extra_records_are_learnt_from_together(folded, other, tmp_path):
+    mf.prepare(other, tmp_path / "shards", image_size=32, on_event=lambda event: None)
+    shards = mf.load_prepared(tmp_path / "shards")
+    recipe = IMAGES.replace(image_size=32)
+    both = run(recipe, folded, tmp_path / "run", extra=shards, folds=[0])
+    assert both.metrics["folds"][0]["extra_records"] == len(other)
+
+
+def test_pseudo_labels_hold_where_an_image_was_left_out(folded, other, tmp_path):
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"no image")
+    frame = folded.frame
+    frame.loc[3, "path"] = str(broken)
+    data, options = mf.Dataset(frame), {"on_bad_image": "skip"}
+    teacher = run(IMAGES, data, tmp_path / "teacher", **options)
+    labelled = mf.pseudo_label(teacher.path, other, confident=(0.5, 0.500001), on_event=lambda event: None)
+    labelled[1] = labelled[1].select(np.zeros(len(labelled[1]), dtype=bool))
+    student = run(IMAGES, data, tmp_path / "student", extra=labelled, **options)
+    assert [fold["extra_records"] for fold in student.metrics["folds"]] == [len(labelled[k]) for k in range(3)]
+
+
+def test_costs_and_plans_know_of_extra_records(folded, other, tmp_path):
+    weighted = RECIPE.replace(source_weights={"other": 0.5})
+    plain = mf.estimate_cost(RECIPE, folded, on_event=print)
+    assert mf.estimate_cost(weighted, folded, extra=other, on_event=print).folds == plain.folds
+    plan = mf.EnsemblePlan((weighted, weighted.replace(name="second", seed=1)))
+    trained = mf.train_plan(plan, folded, out=tmp_path, extra=other, on_event=lambda event: None)
+    assert list(trained.members) == ["test", "second"]
+
+
 def test_a_run_goes_on_only_with_the_same_extra_records(folded, other, tmp_path):
     run(RECIPE, folded, tmp_path / "run", extra=other, folds=[0])
     with pytest.raises(RunError, match="other records"):
@@ -128,3 +158,16 @@ def test_wrong_limits_and_unfinished_runs_are_refused(folded, other, tmp_path):
     run(RECIPE, folded, tmp_path / "run", folds=[0])
     with pytest.raises(RunError, match="fold 1, 2 is not trained"):
         mf.pseudo_label(tmp_path / "run", other)
+
+
+def test_scores_of_several_sources_tell_their_patients_apart(folded, other, tmp_path):
+    namesakes = other.with_columns(patient_id=folded.frame["patient_id"].iloc[: len(other)].to_numpy())
+    data = mf.assign_folds(mf.concat([mf.Dataset(folded.frame.drop(columns=["fold", "grouped_by"])), namesakes]), 3)
+    scores = run(RECIPE, data, tmp_path / "run").oof
+    again = mf.Predictions.read_csv(tmp_path / "run" / "oof.csv")
+    patients = data.frame.groupby(["source", "patient_id"]).ngroups
+    for found in (scores, again):
+        codes, word = found.clusters
+        assert (len(set(codes)), word) == (patients, "patient")
+        assert not found.image_level_split
+    assert len(set(mf.metadata_baseline(data).clusters[0])) == patients

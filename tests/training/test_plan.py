@@ -84,7 +84,7 @@ def test_on_a_cluster_all_members_are_trained_at_once_unless_one_may_be_left_out
     executor = mf.RayExecutor()
     result = mf.train_plan(plan_of([1, 2, 3]), folded, out=tmp_path / "all", executor=executor, on_event=print)
     assert list(result.members) == ["m1", "m2", "m3"]
-    assert all(options["executor"] is executor for _, options in trained)
+    assert all(options["executor"] == executor for _, options in trained)
     mf.train_plan(plan_of([1, 9, 3], 0.05), folded, out=tmp_path / "some", executor=executor, on_event=print)
     assert [name for name, _ in trained][3:] == ["m1", "m9"]
 
@@ -95,6 +95,15 @@ def test_wrong_set_up_of_any_member_ends_it_before_the_first(folded, trained, tm
     with pytest.raises(RunError, match=r"(?s)tiny: .*nowhere.*worse: .*nowhere"):
         mf.train_plan(plan, folded, out=tmp_path / "out", on_event=print)
     assert not trained
+
+
+def test_a_plan_takes_no_single_folds(shell, data, tmp_path):
+    (tmp_path / "plan.toml").write_text('[[members]]\nrecipe = "metadata-tiny"\n')
+    for option in (["--folds", "0"], ["--published-split"]):
+        code, _, err = shell("train", tmp_path / "plan.toml", "--data", data, "--out", tmp_path / "out", *option)
+        assert code == 2
+        assert "leave out --folds and --published-split" in " ".join(err.replace("│", " ").split())
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_command_trains_a_plan_says_the_cost_before_and_goes_on(data, tmp_path, in_this_process):
