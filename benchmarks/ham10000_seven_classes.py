@@ -1,8 +1,9 @@
 r"""Seven classes of HAM10000 on a fixed lesion split: the published frozen MobileNetV2, and our best fused model.
 
-Test lesions are those with int(sha256("test" + lesion_id), 16) % 5 == 0. Recipes are trained once for each seed and
-score the test images once; models with metadata score them again with every field missing. A seed that is done is not
-trained again, so the script may be stopped and started.
+Test lesions are those with int(sha256("test" + lesion_id), 16) % 5 == 0. For each seed a recipe is trained over lesion
+folds of the other lesions, as `melanomafusion train` does (with one fold it learns from all of them), and the mean of
+its folds scores the test images once; models with metadata score them again with every field missing. A seed that is
+done is not trained again, so the script may be stopped and started.
 
     python benchmarks/ham10000_seven_classes.py --data ham10000/ --out runs/ham7 \
         --weights mobilenet_v2_1.0_224_notop.weights.h5
@@ -26,6 +27,7 @@ FIELDS = ["sex", "age_approx", "anatom_site_general_challenge"]
 
 def figures(scores: pd.DataFrame, test: mf.Dataset, classes: tuple[str, ...]) -> dict:
     """Accuracy, AUC of melanoma, macro AUC, mean precision and mean recall of (n, k) class scores."""
+    scores = scores.set_index("image_name").loc[test.image_names]
     values = scores[[f"score_{name}" for name in classes]].to_numpy()
     table, both = mf.multiclass_metrics(test.frame["diagnosis"].to_numpy(dtype=object), values, classes)
     macro = table.loc["macro mean"]
@@ -38,24 +40,35 @@ def figures(scores: pd.DataFrame, test: mf.Dataset, classes: tuple[str, ...]) ->
     }
 
 
-def train(recipe: mf.Recipe, data: mf.Dataset, out: Path, features: Path) -> dict:
+def train(recipe: mf.Recipe, data: mf.Dataset, n_folds: int, out: Path, features: Path) -> dict:
     """Train one seed, score the test lesions with and without their metadata; from disk where it is done."""
     done = out / "figures.json"
     if done.is_file():
         return json.loads(done.read_text())
+    learnt_from, test = data.held_out(1)
+    folded = mf.assign_folds(learnt_from, n_folds, seed=recipe.seed) if n_folds > 1 else data
     started, cpu = time.monotonic(), _cpu_seconds()
-    run = mf.cross_validate(recipe, data, out=out, folds=[1], features=features, on_event=show)
+    run = mf.cross_validate(
+        recipe, folded, out=out, folds=None if n_folds > 1 else [1], features=features, on_event=show
+    )
     spent = {"minutes": (time.monotonic() - started) / 60, "processor_minutes": (_cpu_seconds() - cpu) / 60}
-    _, test = data.held_out(1)
-    found = {**figures(run.oof.frame, test, recipe.classes), **spent}
+    found = {**figures(_scores(out, test), test, recipe.classes), **spent}
+    if n_folds > 1:
+        of_folds = figures(run.oof.frame, folded, recipe.classes)
+        found |= {f"{key}_out_of_fold": value for key, value in of_folds.items()}
     if recipe.uses_metadata:
         blank = test.with_columns(
             **{name: pd.array([None] * len(test), dtype=test.frame[name].dtype) for name in FIELDS}
         )
-        scores = mf.predict_run(run.bundles[0], blank, on_event=lambda event: None).frame
-        found |= {f"{key}_without_metadata": value for key, value in figures(scores, test, recipe.classes).items()}
+        without = figures(_scores(out, blank), test, recipe.classes)
+        found |= {f"{key}_without_metadata": value for key, value in without.items()}
     write_json(done, found)
     return found
+
+
+def _scores(run: Path, test: mf.Dataset) -> pd.DataFrame:
+    """The mean of the folds."""
+    return mf.predict_run(run, test, on_event=lambda event: None).frame
 
 
 def _cpu_seconds() -> float:
@@ -73,6 +86,7 @@ def main() -> None:
         "--recipes", nargs="+", default=["jagtap-2026-mobilenetv2", "best-ham10000-image", "best-ham10000"]
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--n-folds", type=int, default=1, help="Of our recipes; the published one has no folds.")
     options = parser.parse_args()
     data, out = fixed_split(mf.load_ham10000(options.data)), Path(options.out)
     train_records, test = data.held_out(1)
@@ -81,8 +95,8 @@ def main() -> None:
         recipe = mf.get_recipe(name).replace(weights=options.weights)
         rows = []
         for seed in options.seeds:
-            run = out / f"{name}-seed-{seed}"
-            rows.append(train(recipe.replace(seed=seed), data, run, out / "features"))
+            run, n_folds = out / f"{name}-seed-{seed}", options.n_folds if name.startswith("best-") else 1
+            rows.append(train(recipe.replace(seed=seed), data, n_folds, run, out / "features"))
             print(
                 name, f"seed {seed}:", json.dumps({key: round(value, 4) for key, value in rows[-1].items()}), flush=True
             )

@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 SETTINGS = (("efficientnet_b0", 224, 8), ("efficientnet_b4", 380, 4))
+BFLOAT16 = "openvino bfloat16"  # on processors that have it
 TURNS, BATCHES = 7, 4  # turns of each engine, batches in a turn
 
 
@@ -78,11 +79,12 @@ def our_run(engine, folder, size, batch):
         return lambda: session.run(wanted, inputs)
     import openvino
 
-    core = openvino.Core()
+    core, precision = openvino.Core(), "bf16" if name == BFLOAT16 else "f32"
     model = core.read_model(graph)
     if not with_map:
         model = openvino.Model([model.output("score")], model.get_parameters())
-    compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"})
+    options = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
+    compiled = core.compile_model(model, "CPU", options)
     request = compiled.create_infer_request()
     return lambda: request.infer(inputs)
 
@@ -102,9 +104,17 @@ def torch_run(backbone, size, batch):
     return run
 
 
+def has_bfloat16():
+    """Whether this processor computes in bfloat16."""
+    import openvino
+
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
 def measure(backbone, size, batch, torch_python):
     """Seconds per batch of each engine, in turns."""
     engines = ["keras", "onnxruntime", "onnxruntime + heat map", "openvino", "openvino + heat map"]
+    engines += [BFLOAT16, f"{BFLOAT16} + heat map"] if has_bfloat16() else []
     engines += ["pytorch"] if torch_python else []
     with tempfile.TemporaryDirectory() as folder:
         call = [sys.executable, __file__, "--make", f"{folder}/bundle", backbone, str(size)]
@@ -155,11 +165,11 @@ def main():
         print(f"\n{backbone} at {size}, batch {batch}, {os.cpu_count()} cores: images/s, ratio to Keras")
         for engine, value in seconds.items():
             print(f"  {engine:24} {batch / value:7.1f}  {seconds['keras'] / value:5.2f} ×", flush=True)
-        for engine in ("onnxruntime", "openvino"):
+        for engine in [name for name in seconds if f"{name} + heat map" in seconds]:
             slower = seconds[f"{engine} + heat map"] / seconds[engine] - 1
             print(f"  heat map with {engine}: {slower:+.1%} time")
-        if "pytorch" in seconds:
-            print(f"  openvino / pytorch: {seconds['pytorch'] / seconds['openvino']:.2f} ×")
+        for engine in [name for name in seconds if name in ("openvino", BFLOAT16) and "pytorch" in seconds]:
+            print(f"  {engine} / pytorch: {seconds['pytorch'] / seconds[engine]:.2f} ×")
         found[backbone] = seconds
     print(json.dumps(found))
 

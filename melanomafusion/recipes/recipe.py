@@ -91,6 +91,7 @@ class Recipe:
         metadata_batch_norm: batch norm before each activation of the metadata branch.
         branch_dropout: rate on the metadata branch; `dropout` where None.
         metadata_dropout: probability that a field is shown as missing in training.
+        modality_dropout: probability that all fields of a record are, so that the image alone is learnt from.
         pooling: of the feature map: "avg" or "gem" (generalised mean).
         head_units: widths of ReLU layers between the fused features and the head.
         dropout: rate on the metadata branch and before the head.
@@ -140,6 +141,7 @@ class Recipe:
     metadata_batch_norm: bool = False
     branch_dropout: float | None = None
     metadata_dropout: float = 0.1
+    modality_dropout: float = 0.0
     pooling: Literal["avg", "gem"] = "avg"
     head_units: tuple[int, ...] = ()
     dropout: float = 0.3

@@ -27,6 +27,7 @@ def find_problems(recipe: Recipe) -> list[str]:
         ),
         (recipe.xla != "on" or recipe.micro_batch_size is None, 'xla "on": for whole batches (micro_batch_size None)'),
         (0 <= recipe.metadata_dropout < 1, f"metadata_dropout={recipe.metadata_dropout}: 0 ≤ rate < 1"),
+        (0 <= recipe.modality_dropout < 1, f"modality_dropout={recipe.modality_dropout}: 0 ≤ rate < 1"),
         (0 <= recipe.dropout < 1, f"dropout={recipe.dropout}: 0 ≤ rate < 1"),
         (0 <= (recipe.branch_dropout or 0) < 1, f"branch_dropout={recipe.branch_dropout}: 0 ≤ rate < 1"),
         (1 <= recipe.dropout_samples <= 64, f"dropout_samples={recipe.dropout_samples}: from 1 to 64"),
