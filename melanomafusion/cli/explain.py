@@ -33,7 +33,7 @@ class MethodOption(StrEnum):
 
 @app.command(epilog=NOT_A_MEDICAL_DEVICE)
 def explain(
-    bundle: Annotated[Path, typer.Argument(help="Bundle, or run folder: the mean of its folds.")],
+    bundle: Annotated[Path, typer.Argument(help="Bundle; or run folder or its bundle: the mean of the folds.")],
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="JPEG or PNG files.")],
     out: Annotated[Path, typer.Option(help="Folder for a PNG and a JSON file per image.")],
     sex: SexOption = None,
@@ -57,10 +57,11 @@ def explain(
         problems.append(str(error))
     if problems:
         raise MelanomaFusionError("\n".join(problems))
-    needed = bundles[0].encoder.columns if bundles[0].encoder else ()  # what the table lacks is missing for all
-    table = table.assign(**{name: float("nan") for name in needed if name not in table})
+    needed = bundles[0].encoder.columns if bundles[0].encoder else ()
+    absent = [name for name in needed if name not in table]  # missing for all, but what the files themselves tell
+    table = table.assign(**dict.fromkeys(absent, float("nan")))
     make_folder(out)
-    _explain_all(bundles, spec, dict(zip(images, rows, strict=True)), table, out, method)
+    _explain_all(bundles, spec, dict(zip(images, rows, strict=True)), table, absent, out, method)
     console.print(f"Wrote {len(images):,} × PNG and JSON to {out}.", markup=False)
     console.print(NOT_A_MEDICAL_DEVICE, markup=False)
 
@@ -70,11 +71,13 @@ def _explain_all(
     spec: ImageSpec,
     images: dict[Path, int],
     table: pd.DataFrame,
+    absent: list[str],
     out: Path,
     method: MethodOption,
 ) -> None:
     """Explain image by image; each is written as soon as it is done."""
     from ..atomic import write_json
+    from ..deploy.file_features import file_columns
     from ..explain.explanation import Explainer
     from ..explain.panel import write_panel
     from ..progress import progress_bar
@@ -84,18 +87,38 @@ def _explain_all(
         explainer = Explainer(bundles, method=method.value)
         for done, (path, row) in enumerate(images.items()):
             show({"done": done, "total": len(images)})
-            explanation = explainer.explain(spec.load(path), table, row=row, name=path.stem)
+            known = table.assign(**file_columns(path, absent))
+            explanation = explainer.explain(spec.load(path), known, row=row, name=path.stem)
             write_panel(explanation, larger.load(path), out / f"{path.stem}.png")
             write_json(out / f"{path.stem}.json", explanation.to_dict())
 
 
 def _check_model(bundles: list[Bundle], place: Path, given: dict[str, str], csv: Path | None) -> ImageSpec:
-    """The image spec of the models, which must have an image branch and use the metadata that were given."""
-    first = bundles[0]
+    """The image spec of the models, which must have an image branch, be alike and use the metadata that were given."""
+    first = next((bundle for bundle in bundles if bundle.spec is not None), bundles[0])
     if first.spec is None:
         raise MelanomaFusionError(f"{place}: the model {first.recipe.name!r} looks at no image; explain needs one.")
+    _check_mean(bundles, place, first.path)
     check_used(place, first.recipe.name, first.encoder.columns if first.encoder else (), given, csv)
     return first.spec
+
+
+def _check_mean(bundles: list[Bundle], place: Path, one: Path) -> None:
+    """Refuse models whose score is not the mean that is explained, or whose figures have no mean."""
+    from ..deploy.ensemble_bundle import CONTENT, EnsembleBundle
+    from ..explain.explanation import differences
+
+    found = differences(bundles)
+    problem = f"its models differ in {', '.join(found)}" if found else ""
+    if not found and (place / CONTENT).is_file():
+        together = EnsembleBundle.read(place)
+        if not together.is_plain_mean:
+            problem = f"a {type(together.ensemble).__name__} combines its members"
+    if problem:
+        raise MelanomaFusionError(
+            f"{place}: {problem}; explain shows the plain mean of models that are alike. Name one of its bundles, "
+            f"e.g. {one}."
+        )
 
 
 def _problems_of_files(images: list[Path], spec: ImageSpec) -> list[str]:

@@ -17,10 +17,16 @@ if TYPE_CHECKING:
     from ..data.dataset import Dataset
     from ..recipes.plan import EnsemblePlan
     from ..recipes.recipe import Recipe
+    from ..training.extra import Extra
 
 
 def print_estimates(
-    screen: Console, recipes: Sequence[Recipe], dataset: Dataset, folds: list[int] | None, workers: int
+    screen: Console,
+    recipes: Sequence[Recipe],
+    dataset: Dataset,
+    folds: list[int] | None,
+    workers: int,
+    extra: Extra | None,
 ) -> None:
     """Time a few steps of each recipe (once for all its seeds) and print what the training will take."""
     from ..progress import progress_bar
@@ -34,7 +40,7 @@ def print_estimates(
             on_event({"done": number, "total": len(recipes), "what": recipe.name})
             key = recipe.replace(name="", seed=0)
             if key not in known:
-                known[key] = estimate_cost(recipe, dataset, folds=folds, on_event=lambda event: None)
+                known[key] = estimate_cost(recipe, dataset, folds=folds, extra=extra, on_event=lambda event: None)
             found = known[key]
             total += found.seconds
             memory = "–" if found.peak_memory is None else f"{found.peak_memory / 2**30:.1f} GiB"

@@ -25,6 +25,7 @@ class EngineOption(StrEnum):
     auto = "auto"
     onnxruntime = "onnxruntime"
     openvino = "openvino"
+    openvino_bf16 = "openvino-bf16"
     keras = "keras"
 
 

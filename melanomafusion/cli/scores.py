@@ -55,11 +55,24 @@ class KindOption(StrEnum):
     test = "test"
 
 
+# Option → the methods that look at it.
+_METHODS_OF = {
+    "ranks": (Method.weighted, Method.stacking),
+    "within_fold": (Method.rank_mean, Method.weighted, Method.stacking),
+    "power": (Method.power_mean,),
+    "search": (Method.weighted,),
+    "objective": (Method.weighted,),
+    "max_members": (Method.weighted,),
+    "features": (Method.stacking,),
+    "nonnegative": (Method.stacking,),
+}
+
 MetadataOption = Annotated[Path | None, typer.Option("--metadata", help="CSV with image_name and metadata.")]
 
 
 @app.command()
 def ensemble(
+    context: typer.Context,
     members: Annotated[list[str], typer.Argument(help="[NAME=]FILE[:SCORE[:FOLD]] or run folders.")],
     out: Annotated[Path, typer.Option(help="Folder for oof.csv, ensemble.json and the diagnosis.")],
     method: Method = Method.mean,
@@ -83,6 +96,7 @@ def ensemble(
     from ..ensemble.weighted import WeightedEnsemble
     from ..predictions import read_members
 
+    _check_options(context, method, weights)
     if member_column is not None and len(members) != 1:
         raise typer.BadParameter("--member-column reads one table.")
     files: dict[str, MemberFile] = {}
@@ -111,9 +125,26 @@ def ensemble(
     if metadata is not None:
         read = with_metadata(read, read_metadata(metadata))
     if all(member.kind == "test" for member in read.values()):
+        if as_json:
+            raise typer.BadParameter("--json tells the diagnosis, and these files hold test scores without truth.")
         _blend(kind, read, out)
         return
     _fit(kind, read, files, out, diagnostics, as_json)
+
+
+def _check_options(context: typer.Context, method: Method, weights: str | None) -> None:
+    """Refuse options that the method would pass over."""
+    if weights is not None and method not in (Method.mean, Method.weighted):
+        raise typer.BadParameter(f"--weights makes a weighted mean; leave --method {method.value} out.")
+    for name, methods in _METHODS_OF.items():
+        source, option = context.get_parameter_source(name), f"--{name.replace('_', '-')}"
+        if source is None or source.name != "COMMANDLINE":
+            continue
+        if weights is not None:
+            raise typer.BadParameter(f"{option}: --weights combines the scores as they are, and fits nothing.")
+        if method not in methods:
+            belongs = " or ".join(one.value for one in methods)
+            raise typer.BadParameter(f"{option} is for --method {belongs}. Received: --method {method.value}")
 
 
 def _blend(kind: Ensemble, read: dict[str, Predictions], out: Path) -> None:

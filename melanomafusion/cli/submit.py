@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @app.command()
 def submit(
-    run: Annotated[Path, typer.Argument(help="Run folder, bundle, or ensemble folder.")],
+    run: Annotated[Path, typer.Argument(help="Run folder, bundle, ensemble folder or its bundle.")],
     test: Annotated[Path | None, typer.Option(help="Folder of the data set (or CSV with --source csv).")] = None,
     scores: Annotated[
         list[str] | None, typer.Option(help="Of an ensemble: NAME=FILE[:SCORE] with a member's test scores; repeat.")
@@ -75,17 +75,25 @@ def _from_files(folder: Path, scores: list[str], metadata: Path | None) -> Predi
 def _from_runs(
     run: Path, test: Path, source: Source, images: Path | None, missing: MissingImages, extra: ExtraImages
 ) -> Predictions:
-    from ..deploy.bundle import Bundle, find_bundles
     from ..deploy.ensemble_bundle import runs_of
     from ..ensemble.stacking import with_metadata
     from ..run_progress import RunProgress
     from ..training.cross_validation import predict_run
 
     runs, ensemble = runs_of(run)
-    uses_images = any(Bundle.read(find_bundles(path)[0]).recipe.uses_images for path in runs.values())
+    uses_images = any(_uses_images(path) for path in runs.values())
     dataset = load(source, test, "test", images, missing, extra, not uses_images)
     scores: dict[str, Predictions] = {}
     for name, path in runs.items():
         with RunProgress(console, name) as progress:
             scores[name] = predict_run(path, dataset, on_event=progress)
     return ensemble.predict(with_metadata(scores, dataset)) if ensemble else next(iter(scores.values()))
+
+
+def _uses_images(path: Path) -> bool:
+    """Whether any member looks at images; a member's folds are of one recipe."""
+    from ..deploy.bundle import Bundle, find_bundles
+    from ..deploy.ensemble_bundle import CONTENT, EnsembleBundle
+
+    together = EnsembleBundle.read(path).members.values() if (path / CONTENT).is_file() else [find_bundles(path)]
+    return any(Bundle.read(folders[0]).recipe.uses_images for folders in together)

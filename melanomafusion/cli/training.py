@@ -92,7 +92,7 @@ def train(
     checkpoint_every_minutes: Annotated[
         float, typer.Option(help="A checkpoint within a long epoch after so long; 0: at the ends of epochs only.")
     ] = 10.0,
-    workers: Annotated[int, typer.Option(help="Folds trained at once, each with its share of the cores.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Folds trained at once, each with its share of the cores.")] = 1,
     executor: Annotated[Executor, typer.Option(help="Where folds are trained.")] = Executor.local,
     address: Annotated[str, typer.Option(help="Of the Ray cluster: auto, local, ray://HOST:10001.")] = "auto",
     num_cpus: Annotated[float, typer.Option(help="Cores of a fold, on Ray.")] = 1,
@@ -110,8 +110,8 @@ def train(
     if bool(unlabelled) != bool(pseudo_labels) or (extra and unlabelled):
         raise typer.BadParameter("--unlabelled and --pseudo-labels belong together, without --extra.")
     plan = _plan(recipe, set_ or [])
-    if plan is not None and folds:
-        raise typer.BadParameter("A plan is trained over all folds: leave out --folds.")
+    if plan is not None and (folds or published):
+        raise typer.BadParameter("A plan is trained over all folds: leave out --folds and --published-split.")
     recipes = plan.recipes if plan else (_recipe(recipe, set_ or []),)
     metadata_only = not any(chosen.uses_images for chosen in recipes)
     dataset = load_all(
@@ -123,13 +123,14 @@ def train(
     screen = Console(stderr=True, highlight=False, soft_wrap=True) if as_json else console
     screen.print(repr(dataset))
     stopping.listen()
+    learnt_from_too = _extra(further, pseudo_labels, screen) if further else None
     if estimate or plan:
-        print_estimates(screen, recipes, dataset, wanted, workers)
+        print_estimates(screen, recipes, dataset, wanted, workers, learnt_from_too)
     if estimate:
         return
     options: dict[str, Any] = {
         "out": out,
-        "extra": _extra(further, pseudo_labels, screen) if further else None,
+        "extra": learnt_from_too,
         "on_bad_image": on_bad_image.value,
         "restart": restart,
         "features": features,

@@ -279,6 +279,32 @@ def test_given_weights_blend_test_scores_and_nothing_else_does(shell, tables, tm
     assert not (tmp_path / "x").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--weights", "m0=0.5,m1=0.5", "--ranks"], "--ranks: --weights combines the scores as they are"),
+        (["--weights", "m0=0.5,m1=0.5", "--method", "weighted", "--search", "greedy"], "--search: --weights"),
+        (["--weights", "m0=0.5,m1=0.5", "--method", "stacking"], "leave --method stacking out"),
+        (["--ranks"], "--ranks is for --method weighted or stacking. Received: --method mean"),
+        (["--method", "rank-mean", "--ranks"], "--ranks is for --method weighted or stacking"),
+        (["--method", "mean", "--within-fold"], "--within-fold is for --method rank-mean or weighted or stacking"),
+        (["--method", "weighted", "--features", "sex"], "--features is for --method stacking"),
+        (["--method", "weighted", "--nonnegative"], "--nonnegative is for --method stacking"),
+        (["--method", "stacking", "--search", "simplex"], "--search is for --method weighted"),
+        (["--method", "stacking", "--objective", "auc"], "--objective is for --method weighted"),
+        (["--method", "stacking", "--max-members", "2"], "--max-members is for --method weighted"),
+        (["--method", "mean", "--power", "3"], "--power is for --method power-mean"),
+        (["--json"], "--json tells the diagnosis"),
+    ],
+)
+def test_options_that_the_method_would_pass_over_are_refused(shell, tables, tmp_path, options, message):
+    files = [f"m{i}={tables / f'test_member_{i}.csv'}" for i in range(2)]
+    code, _, err = shell("ensemble", *files, *options, "--out", tmp_path / "x")
+    assert code == 2
+    assert message in " ".join(err.replace("│", " ").split())
+    assert not (tmp_path / "x").exists()
+
+
 def test_evaluate_writes_a_report_with_subgroups(shell, tables, tmp_path):
     command = ["evaluate", tables / "member_0.csv", "--against", tables / "member_2.csv", "--resamples", "200"]
     code, out, _ = shell(*command, "--metadata", tables / "wide.csv", "--subgroup", "sex", "--out", tmp_path / "r")

@@ -8,8 +8,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+import melanomafusion as mf
 from melanomafusion.data.metadata import MetadataEncoder
 from melanomafusion.deploy.bundle import write_bundle
+from melanomafusion.deploy.ensemble_bundle import write_ensemble_bundle
 from melanomafusion.images.spec import ImageSpec
 from melanomafusion.models.fusion_model import build_fusion_model
 from melanomafusion.notice import NOT_A_MEDICAL_DEVICE
@@ -145,10 +147,23 @@ def test_a_field_that_the_model_does_not_use_is_refused(shell, images, tmp_path)
     assert "does not use --site; it uses the image and --age" in err
 
 
-def test_a_feature_that_no_option_gives_is_missing(shell, images, tmp_path):
-    bundle = make_bundle(tmp_path / "bundle", metadata_features=["age", "width"])
+def test_a_feature_of_the_file_is_that_of_the_image_and_one_of_the_patient_missing(shell, images, tmp_path):
+    bundle = make_bundle(tmp_path / "bundle", metadata_features=["age", "width", "images_per_patient"])
     assert shell("explain", bundle, images[0], "--out", tmp_path / "out", "--age", "50")[0] == 0
-    assert read(tmp_path / "out")["fields"] == {"age": "50", "width": None}
+    assert read(tmp_path / "out")["fields"] == {"age": "50", "width": "64", "images_per_patient": None}
+
+
+def test_a_number_of_a_table_is_read_and_a_word_in_its_place_is_named(shell, images, tmp_path):
+    bundle = make_bundle(tmp_path / "bundle", metadata_features=["age", "width"])
+    table = tmp_path / "t.csv"
+    table.write_text("image_name,age,width\nlesion_0,50,1024\nlesion_1,50,wide\n")
+    code, _, err = shell("explain", bundle, images[0], "--out", tmp_path / "out", "--csv", table)
+    assert code == 1
+    assert "Column width holds 1 values that are no numbers above 0: 'wide'" in " ".join(err.split())
+    table.write_text("image_name,age,width\nlesion_0,50,1024\nlesion_1,50,\n")
+    assert shell("explain", bundle, *images, "--out", tmp_path / "out", "--csv", table)[0] == 0
+    assert read(tmp_path / "out")["fields"] == {"age": "50", "width": "1024"}
+    assert read(tmp_path / "out", "lesion_1")["fields"]["width"] is None
 
 
 def test_a_model_without_images_is_refused(shell, images, tmp_path):
@@ -156,6 +171,62 @@ def test_a_model_without_images_is_refused(shell, images, tmp_path):
     code, _, err = shell("explain", bundle, images[0], "--out", tmp_path / "out")
     assert code == 1
     assert "looks at no image" in err
+
+
+def make_ensemble_bundle(folder, ensemble, runs):
+    """A bundle of an ensemble of runs, with out-of-fold scores that were drawn."""
+    rng = np.random.default_rng(0)
+    target = np.arange(80) % 4 == 0
+    members = {}
+    for name in runs:
+        scores = {"score": 0.3 * target + 0.5 * rng.random(80), "target": target.astype(int)}
+        table = {"image_name": [f"i{n}" for n in range(80)], "patient_id": [f"p{n}" for n in range(80)]}
+        members[name] = mf.Predictions(pd.DataFrame({**table, **scores, "fold": np.arange(80) % 3}), "oof")
+    ensemble.fit(members)
+    source = folder / "ensemble"
+    source.mkdir()
+    ensemble.cross_val_predict(members).write_csv(source / "oof.csv")
+    state = {**json.loads(ensemble.to_json()), "runs": {name: str(path) for name, path in runs.items()}}
+    (source / "ensemble.json").write_text(json.dumps(state), encoding="utf-8")
+    return write_ensemble_bundle(source, folder / "bundle").path
+
+
+def test_an_ensemble_that_weighs_is_refused_and_one_of_its_bundles_is_named(shell, run, images, tmp_path):
+    ensemble = mf.WeightedEnsemble.from_weights({"a": 0.9, "b": 0.1})
+    place = make_ensemble_bundle(tmp_path, ensemble, {"a": run, "b": run})
+    code, _, err = shell("explain", place, images[0], "--out", tmp_path / "out")
+    assert code == 1
+    assert "a WeightedEnsemble combines its members" in " ".join(err.split())
+    one = place / "member-0" / "fold-0"
+    assert str(one) in err.replace("\n", "")
+    assert not (tmp_path / "out").exists()
+    assert shell("explain", one, images[0], "--out", tmp_path / "out")[0] == 0
+
+
+def test_the_plain_mean_of_an_ensemble_is_explained(shell, run, images, tmp_path):
+    place = make_ensemble_bundle(tmp_path, mf.MeanEnsemble(), {"a": run, "b": run})
+    assert shell("explain", place, images[0], "--out", tmp_path / "out")[0] == 0
+    assert shell("explain", run, images[0], "--out", tmp_path / "run")[0] == 0
+    assert read(tmp_path / "out")["models"] == 4
+    assert read(tmp_path / "out")["score"] == pytest.approx(read(tmp_path / "run")["score"], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "words"),
+    [
+        ("metadata-tiny", {}, "differ in image spec"),
+        ("tiny", {"image_size": 40}, "differ in image spec"),
+        ("tiny", {"metadata_features": ["age"]}, "differ in metadata features"),
+    ],
+)
+def test_an_ensemble_of_models_that_differ_is_refused(shell, run, images, tmp_path, name, changes, words):
+    make_bundle(tmp_path / "other" / "fold-0" / "bundle", name, **changes)
+    place = make_ensemble_bundle(tmp_path, mf.MeanEnsemble(), {"a": tmp_path / "other", "b": run})
+    code, _, err = shell("explain", place, images[0], "--out", tmp_path / "out")
+    assert code == 1
+    assert words in " ".join(err.split())
+    member = "member-1" if name == "metadata-tiny" else "member-0"  # one that looks at images
+    assert str(place / member / "fold-0") in err.replace("\n", "")
 
 
 def test_every_problem_is_said_before_anything_is_written(shell, bundle, images, tmp_path):
