@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import melanomafusion as mf
-from melanomafusion.data.folds import group_keys
+from melanomafusion.data.groups import group_keys
 
 # ISIC 2019's eight classes, and SIIM 2020's words in the nine.
 ISIC_2019 = {

@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from .atomic import make_folder, write_json
-from .data.folds import assign_folds, write_folds
+from .data.fold_files import write_folds
+from .data.folds import assign_folds
 from .data.sources.siim_isic_2020 import load_siim_isic_2020
 from .ensemble.averages import MeanEnsemble
 from .errors import RunError

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ..data.dataset import Dataset
-from ..data.folds import LINK, id_space
+from ..data.groups import LINK, id_space
 from ..data.metadata import FEATURES
 from ..errors import MetadataError
 from .finding import Finding, counted

@@ -6,7 +6,7 @@ import pandas as pd
 
 from ..data.components import connected_components
 from ..data.dataset import Dataset
-from ..data.folds import LINK, group_keys, id_space
+from ..data.groups import LINK, group_keys, id_space
 from ..errors import MelanomaFusionError
 from .finding import Finding, counted, first_few
 

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from ..data.dataset import Dataset
-from ..data.folds import check_folds, cluster_keys
+from ..data.folds import check_folds
+from ..data.groups import cluster_keys
 from ..errors import FoldError, RunError
 from ..evaluation.decisions import threshold_metrics
 from ..evaluation.metrics import average_precision, roc_auc

@@ -89,7 +89,8 @@ def data_audit(
 
 
 def _divided(dataset: Dataset, folds_file: Path | None, n_folds: int | None, group: str | None, seed: int) -> Dataset:
-    from ..data.folds import assign_folds, read_folds
+    from ..data.fold_files import read_folds
+    from ..data.folds import assign_folds
 
     if folds_file:
         return read_folds(dataset, folds_file)

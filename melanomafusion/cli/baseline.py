@@ -145,7 +145,8 @@ def _folded(
 ) -> tuple[Dataset, Console]:
     """The data set with folds, announced; and the screen for progress. The folder to write to is tried first."""
     from ..atomic import make_folder
-    from ..data.folds import assign_folds, read_folds
+    from ..data.fold_files import read_folds
+    from ..data.folds import assign_folds
 
     dataset = read_folds(dataset, folds_file) if folds_file else assign_folds(dataset, n_folds, seed=seed, group=group)
     screen = Console(stderr=True, highlight=False, soft_wrap=True) if as_json else console

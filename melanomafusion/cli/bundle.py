@@ -34,7 +34,7 @@ def bundle(
 ) -> None:
     """Gather models, weights, calibration, threshold and model card in one folder that can be carried anywhere."""
     rule, at = _rule(threshold)
-    from ..deploy.ensemble_bundle import write_ensemble_bundle
+    from ..deploy.bundling import write_ensemble_bundle
 
     method = None if calibration is CalibrationOption.none else calibration.value
     written = write_ensemble_bundle(source, out, calibration=method, rule=rule, at=at)  # type: ignore[arg-type]

@@ -78,7 +78,8 @@ def data_folds(
     overlaps: OverlapsOption = Overlaps.error,
 ) -> None:
     """Assign folds from the tables alone (images in two data sets are found by name) and write folds.csv."""
-    from ..data.folds import assign_folds, write_folds
+    from ..data.fold_files import write_folds
+    from ..data.folds import assign_folds
 
     dataset = load_all(
         source, root, "train", None, MissingImages.error, ExtraImages.error, True, also=also, overlaps=overlaps

@@ -60,6 +60,8 @@ def explain(
     needed = bundles[0].encoder.columns if bundles[0].encoder else ()
     absent = [name for name in needed if name not in table]  # missing for all, but what the files themselves tell
     table = table.assign(**dict.fromkeys(absent, float("nan")))
+    if bundles[0].encoder:
+        bundles[0].encoder.transform(table)  # a number that is none is found before anything is written
     make_folder(out)
     _explain_all(bundles, spec, dict(zip(images, rows, strict=True)), table, absent, out, method)
     console.print(f"Wrote {len(images):,} × PNG and JSON to {out}.", markup=False)

@@ -75,7 +75,7 @@ def _from_files(folder: Path, scores: list[str], metadata: Path | None) -> Predi
 def _from_runs(
     run: Path, test: Path, source: Source, images: Path | None, missing: MissingImages, extra: ExtraImages
 ) -> Predictions:
-    from ..deploy.ensemble_bundle import runs_of
+    from ..deploy.bundling import runs_of
     from ..ensemble.stacking import with_metadata
     from ..run_progress import RunProgress
     from ..training.cross_validation import predict_run

@@ -170,7 +170,8 @@ def _folded(
     seed: int,
 ) -> tuple[Dataset, list[int] | None]:
     """The records with folds, and the folds to train."""
-    from ..data.folds import assign_folds, published_split, read_folds
+    from ..data.fold_files import read_folds
+    from ..data.folds import assign_folds, published_split
 
     if published:
         if folds_file or wanted or group:

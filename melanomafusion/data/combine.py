@@ -13,7 +13,7 @@ from ..errors import ImageError, TableError
 from .components import connected_components
 from .containers import read_image_bytes, stored_bytes
 from .dataset import Dataset
-from .folds import LINK, id_space
+from .groups import LINK, id_space
 
 OnOverlap = Literal["error", "first"]
 ID_COLUMNS = ("patient_id", "lesion_id")

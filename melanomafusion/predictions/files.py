@@ -165,3 +165,14 @@ def _listed(frame: pd.DataFrame) -> str:
 
 def _first_line(error: BaseException) -> str:
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+def score_from_classes(frame: pd.DataFrame) -> pd.DataFrame:
+    """Scores per class alone: melanoma's is the score, and the target says whether the diagnosis is melanoma."""
+    melanoma = [c for c in frame if str(c).lower() in ("score_melanoma", "score_mel")]
+    if "score" in frame or len(melanoma) != 1:
+        return frame
+    frame = frame.assign(score=frame[melanoma[0]])
+    if "target" not in frame and "diagnosis" in frame and frame["diagnosis"].notna().all():
+        frame["target"] = frame["diagnosis"].str.lower().isin(("melanoma", "mel")).astype("float64")
+    return frame

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -12,12 +12,12 @@ import pandas as pd
 from ..atomic import atomic_file
 from ..errors import PredictionsError
 from .doubts import refuse_constant, warn_of_scale
-from .files import SHOWN, numbers, read_table
+from .files import numbers, read_table, score_from_classes
+from .problems import table_problems
 
 Kind = Literal["oof", "held_out", "test"]
 KINDS: tuple[Kind, ...] = ("oof", "held_out", "test")
 NEEDED = {"oof": ("target", "fold"), "held_out": ("target",), "test": ()}
-_EXPECTED = {"target": "0 or 1", "fold": "a whole number from 0"}
 _ORDER = ("image_name", "patient_id", "lesion_id", "target", "diagnosis", "fold", "grouped_by", "score")
 
 
@@ -58,7 +58,7 @@ class Predictions:
         known = [c for c in _ORDER if c in frame]
         frame = frame[known + [c for c in frame if c not in known]]
         frame.index = pd.Index(range(2, len(frame) + 2) if lines is None else lines)
-        problems = _problems(frame, NEEDED[kind])
+        problems = table_problems(frame, NEEDED[kind])
         if problems:
             raise PredictionsError(f"{name}: " + "\n  ".join(["", *problems]).strip())
         self._lines = frame.index.to_numpy()
@@ -250,7 +250,7 @@ def from_table(frame: pd.DataFrame, kind: Kind | None, name: str) -> Predictions
     Raises:
         PredictionsError: the kind is not clear, a value is no number, or all scores are one value.
     """
-    frame = _from_classes(frame)
+    frame = score_from_classes(frame)
     if "score" not in frame:
         raise PredictionsError(
             f"{name}: column score is missing. The file has: {', '.join(map(str, frame.columns))}. Name the column: "
@@ -271,46 +271,3 @@ def from_table(frame: pd.DataFrame, kind: Kind | None, name: str) -> Predictions
     refuse_constant(result)
     warn_of_scale(result)
     return result
-
-
-def _from_classes(frame: pd.DataFrame) -> pd.DataFrame:
-    """Scores per class alone: melanoma's is the score, and the target says whether the diagnosis is melanoma."""
-    melanoma = [c for c in frame if str(c).lower() in ("score_melanoma", "score_mel")]
-    if "score" in frame or len(melanoma) != 1:
-        return frame
-    frame = frame.assign(score=frame[melanoma[0]])
-    if "target" not in frame and "diagnosis" in frame and frame["diagnosis"].notna().all():
-        frame["target"] = frame["diagnosis"].str.lower().isin(("melanoma", "mel")).astype("float64")
-    return frame
-
-
-def _problems(frame: pd.DataFrame, needed: tuple[str, ...]) -> list[str]:
-    """Every kind of problem, the first few rows of each, by line."""
-    problems = ["has no rows"] if frame.empty else []
-    names = frame["image_name"]
-    problems += _first(names.duplicated() & names.notna(), lambda line: f"image_name {names.loc[line]!r} stands twice")
-    problems += _first(names.isna(), lambda _: "image_name is empty")
-    for column in ["score", *(c for c in frame if str(c).startswith("score_"))]:
-        values = pd.to_numeric(frame[column], errors="coerce").astype("float64")
-        bad = pd.Series(~np.isfinite(values), index=frame.index)
-        problems += _first(
-            bad, lambda line, c=column: f"{c} {_shown(frame[c].loc[line])} of {names.loc[line]} is not a finite number"
-        )
-    for column in needed:
-        values = pd.to_numeric(frame[column], errors="coerce").astype("float64")
-        usable = values.isin((0, 1)) if column == "target" else values.between(0, 2**31) & values.mod(1).eq(0)
-        problems += _first(
-            ~usable.astype(bool),
-            lambda line, c=column: f"{c} {_shown(frame[c].loc[line])} of {names.loc[line]} is not {_EXPECTED[c]}",
-        )
-    return problems
-
-
-def _shown(value: Any) -> str:
-    return repr(value.item() if isinstance(value, np.generic) else value)
-
-
-def _first(bad: pd.Series, text: Callable[..., str]) -> list[str]:
-    lines = bad.index[bad.to_numpy(dtype=bool)]
-    more = [f"… and {len(lines) - SHOWN:,} more such rows"] if len(lines) > SHOWN else []
-    return [f"row {line}: {text(line)}" for line in lines[:SHOWN]] + more

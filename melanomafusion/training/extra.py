@@ -9,7 +9,7 @@ import pandas as pd
 
 from ..data.combine import ID_COLUMNS, concat
 from ..data.dataset import Dataset
-from ..data.folds import id_space
+from ..data.groups import id_space
 from ..errors import RunError, TableError
 
 Extra = Dataset | Mapping[int, Dataset]

@@ -13,7 +13,7 @@ import pandas as pd
 
 from ..atomic import atomic_file, delete_parts, make_folder, write_json
 from ..data.dataset import Dataset
-from ..data.folds import cluster_keys
+from ..data.groups import cluster_keys
 from ..data.imbalance import imbalance_report
 from ..data.metadata import MetadataEncoder
 from ..deploy.bundle import write_bundle

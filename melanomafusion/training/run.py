@@ -13,7 +13,7 @@ import pandas as pd
 
 from ..atomic import atomic_file, make_folder, write_text
 from ..data.dataset import Dataset
-from ..data.folds import write_folds
+from ..data.fold_files import write_folds
 from ..errors import RecipeError, RunError
 from ..execution.lock import is_held, is_in_use
 from ..recipes.recipe import Recipe

@@ -11,7 +11,7 @@ from PIL import Image
 import melanomafusion as mf
 from melanomafusion.data.metadata import MetadataEncoder
 from melanomafusion.deploy.bundle import write_bundle
-from melanomafusion.deploy.ensemble_bundle import write_ensemble_bundle
+from melanomafusion.deploy.bundling import write_ensemble_bundle
 from melanomafusion.images.spec import ImageSpec
 from melanomafusion.models.fusion_model import build_fusion_model
 from melanomafusion.notice import NOT_A_MEDICAL_DEVICE
@@ -160,6 +160,7 @@ def test_a_number_of_a_table_is_read_and_a_word_in_its_place_is_named(shell, ima
     code, _, err = shell("explain", bundle, images[0], "--out", tmp_path / "out", "--csv", table)
     assert code == 1
     assert "Column width holds 1 values that are no numbers above 0: 'wide'" in " ".join(err.split())
+    assert not (tmp_path / "out").exists()
     table.write_text("image_name,age,width\nlesion_0,50,1024\nlesion_1,50,\n")
     assert shell("explain", bundle, *images, "--out", tmp_path / "out", "--csv", table)[0] == 0
     assert read(tmp_path / "out")["fields"] == {"age": "50", "width": "1024"}

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 import melanomafusion as mf
 from melanomafusion.data.combine import concat, find_overlaps
 from melanomafusion.data.dataset import Dataset
-from melanomafusion.data.folds import assign_folds, check_folds, group_keys, id_space
+from melanomafusion.data.folds import assign_folds, check_folds
+from melanomafusion.data.groups import group_keys, id_space
 from melanomafusion.data.schema import COLUMNS
 from melanomafusion.errors import FoldError, ImageError, TableError
 

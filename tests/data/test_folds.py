@@ -7,14 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from melanomafusion.data.dataset import Dataset
-from melanomafusion.data.folds import (
-    assign_folds,
-    check_folds,
-    group_keys,
-    read_competition_folds,
-    read_folds,
-    write_folds,
-)
+from melanomafusion.data.fold_files import read_competition_folds, read_folds, write_folds
+from melanomafusion.data.folds import assign_folds, check_folds
+from melanomafusion.data.groups import group_keys
 from melanomafusion.data.schema import COLUMNS
 from melanomafusion.errors import FoldError, OutputError, TableError
 from melanomafusion.testing import make_records

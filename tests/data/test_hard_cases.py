@@ -7,7 +7,9 @@ from PIL import Image
 
 from melanomafusion.atomic import atomic_file, atomic_folder
 from melanomafusion.data.dataset import Dataset
-from melanomafusion.data.folds import assign_folds, group_keys, read_folds, write_folds
+from melanomafusion.data.fold_files import read_folds, write_folds
+from melanomafusion.data.folds import assign_folds
+from melanomafusion.data.groups import group_keys
 from melanomafusion.data.metadata import MetadataEncoder
 from melanomafusion.data.schema import find_problems
 from melanomafusion.data.sources.catalogue import load_source

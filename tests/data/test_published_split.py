@@ -4,7 +4,8 @@ import pandas as pd
 import pytest
 
 from melanomafusion.data.dataset import Dataset
-from melanomafusion.data.folds import PUBLISHED_SPLIT, published_split, read_folds, write_folds
+from melanomafusion.data.fold_files import read_folds, write_folds
+from melanomafusion.data.folds import PUBLISHED_SPLIT, published_split
 from melanomafusion.data.schema import COLUMNS
 from melanomafusion.errors import FoldError
 

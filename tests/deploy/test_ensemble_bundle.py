@@ -10,8 +10,9 @@ import pytest
 
 import melanomafusion as mf
 from melanomafusion.deploy.bundle import find_bundles
+from melanomafusion.deploy.bundling import write_ensemble_bundle
 from melanomafusion.deploy.card import fold_card, model_card
-from melanomafusion.deploy.ensemble_bundle import EnsembleBundle, write_ensemble_bundle
+from melanomafusion.deploy.ensemble_bundle import EnsembleBundle
 from melanomafusion.deploy.onnx_export import export_onnx
 from melanomafusion.deploy.prediction import to_table
 from melanomafusion.deploy.predictor import Predictor

@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 import melanomafusion as mf
-from melanomafusion.deploy.ensemble_bundle import write_ensemble_bundle
+from melanomafusion.deploy.bundling import write_ensemble_bundle
 from melanomafusion.deploy.onnx_export import export_onnx
 from melanomafusion.deploy.predictor import Predictor
 from melanomafusion.serve.app import build_app

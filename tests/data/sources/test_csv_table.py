@@ -3,7 +3,8 @@
 import pytest
 from PIL import Image
 
-from melanomafusion.data.folds import assign_folds, group_keys
+from melanomafusion.data.folds import assign_folds
+from melanomafusion.data.groups import group_keys
 from melanomafusion.data.sources.csv_table import load_csv
 from melanomafusion.errors import TableError
 
