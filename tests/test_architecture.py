@@ -11,7 +11,7 @@ import melanomafusion
 
 ROOT = Path(melanomafusion.__file__).parent
 FLOORS = [
-    {"errors", "notice"},
+    {"errors", "notice", "tensorflow_log"},
     {"atomic", "compat", "csv_rows", "progress"},
     {"predictions", "data", "models", "recipes", "execution", "data_manifests"},
     {"images", "evaluation", "testing"},

@@ -15,6 +15,7 @@ from rich.console import Console
 from ..errors import MelanomaFusionError, PredictionsWarning, RunError
 from ..execution import stopping
 from ..notice import NOT_A_MEDICAL_DEVICE
+from ..tensorflow_log import import_tensorflow_quietly
 
 if TYPE_CHECKING:
     from ..data.dataset import Dataset
@@ -168,6 +169,7 @@ def fold_numbers(text: str | None) -> list[int] | None:
 def main() -> None:
     """Entry point: errors that a user can put right end in one message and exit code 1."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's notes on drivers are no part of an answer
+    import_tensorflow_quietly()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("always", PredictionsWarning)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -23,12 +22,12 @@ from typing import Any
 
 from .. import errors
 from ..errors import MelanomaFusionError, RunError
+from ..tensorflow_log import CHATTER
 from . import stopping
 from .shares import shares
 
 Event = dict[str, Any]
 _LAST_LINES = 15
-_CHATTER = re.compile(r"[IW]\d{4} |WARNING: All log messages before absl|To enable the following instructions: ")
 TIME_TO_SAVE = 60.0  # seconds; Slurm gives 30 before it kills, Kubernetes too
 
 
@@ -259,7 +258,7 @@ def _end(process: subprocess.Popen[str]) -> None:
 def _end_of(log: Path) -> str:
     """The last lines of a log, without what TensorFlow says of itself whenever it is loaded."""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    told = [line for line in lines if not _CHATTER.match(line)][-_LAST_LINES:]
+    told = [line for line in lines if not CHATTER.match(line)][-_LAST_LINES:]
     return "\n".join([f"The end of {log}:", *told]) if told else f"Its log tells no more: {log}"
 
 
