@@ -173,7 +173,6 @@ def run_task(
     *,
     on_start: Callable[[subprocess.Popen[str]], None] | None = None,
     share: Mapping[str, str] | None = None,
-    may_save: bool = False,
 ) -> Any:
     """Run one task and wait for it.
 
@@ -182,7 +181,6 @@ def run_task(
         on_event: called with each event that the task reports.
         on_start: called with the process, so that it can be stopped from outside.
         share: variables that come before those that are set already.
-        may_save: give the process time to save when this call is interrupted, not only when it is asked to stop.
 
     Returns:
         The task's result (a JSON value).
@@ -228,11 +226,9 @@ def run_task(
                     on_event(event)
             code = process.wait()
         except stopping.Stopped:
-            _end(process)
+            end(process)
             raise
         except BaseException:
-            if may_save:
-                _end(process)
             process.kill()
             process.wait()
             raise
@@ -245,7 +241,7 @@ def run_task(
     return result
 
 
-def _end(process: subprocess.Popen[str]) -> None:
+def end(process: subprocess.Popen[str]) -> None:
     """Ask a process to save what it has and end; it is given the time."""
     process.terminate()
     try:

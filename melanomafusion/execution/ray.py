@@ -8,13 +8,15 @@ from __future__ import annotations
 import dataclasses
 import signal
 import socket
+import subprocess
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 from ..errors import MelanomaFusionError, RunError
 from . import stopping
-from .local import TIME_TO_SAVE, ProcessDied, Task, known_error, run_task
+from .local import TIME_TO_SAVE, ProcessDied, Task, end, known_error, run_task
 from .shares import threads
 
 Event = dict[str, Any]
@@ -175,11 +177,39 @@ def _reach(address: str) -> None:
 def _run(task: dict[str, Any], events: Any, share: dict[str, str]) -> dict[str, Any]:
     """On a node: the task in a process of its own; errors that a user can put right come back as values."""
     try:
-        return {"value": run_task(Task(**task), events.put, share=share, may_save=True)}
+        return {"value": _run_and_save(Task(**task), events, share)}
     except ProcessDied:
         raise
     except MelanomaFusionError as error:
         return {"type": type(error).__name__, "message": str(error)}
+
+
+def _run_and_save(task: Task, events: Any, share: dict[str, str]) -> Any:
+    """As `run_task`; a task that Ray cancels is given time to save.
+
+    Ray interrupts the main thread, which would hear of it with the task's next line only if it waited for lines itself.
+    """
+    processes: list[subprocess.Popen[str]] = []
+    cancelled = threading.Event()
+
+    def started(process: subprocess.Popen[str]) -> None:
+        processes.append(process)
+        if cancelled.is_set():
+            process.terminate()
+
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(run_task, task, events.put, on_start=started, share=share)
+        try:
+            while not wait([future], timeout=_POLL).done:
+                pass
+        except KeyboardInterrupt:
+            before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+            cancelled.set()
+            for process in processes:
+                end(process)
+            signal.signal(signal.SIGINT, before)
+            raise
+    return future.result()
 
 
 def _report(events: Any, on_event: Callable[[Event], None] | None) -> None:

@@ -57,6 +57,7 @@ def tasks(tmp_path, monkeypatch):
         "    return 'second time'\n"
         "def save(*, on_event, begun, saved):\n"
         "    def end(*_):\n"
+        "        time.sleep(5)\n"
         "        open(saved, 'w').close()\n"
         "        raise SystemExit(75)\n"
         "    signal.signal(signal.SIGTERM, end)\n"
