@@ -197,18 +197,22 @@ def _run_and_save(task: Task, events: Any, share: dict[str, str]) -> Any:
         if cancelled.is_set():
             process.terminate()
 
-    with ThreadPoolExecutor(1) as pool:
-        future = pool.submit(run_task, task, events.put, on_start=started, share=share)
-        try:
-            while not wait([future], timeout=_POLL).done:
-                pass
-        except KeyboardInterrupt:
-            before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-            cancelled.set()
-            for process in processes:
-                end(process)
-            signal.signal(signal.SIGINT, before)
-            raise
+    # A cluster that was started in the background ignores it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            future = pool.submit(run_task, task, events.put, on_start=started, share=share)
+            try:
+                while not wait([future], timeout=_POLL).done:
+                    pass
+            except KeyboardInterrupt:
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
+                cancelled.set()
+                for process in processes:
+                    end(process)
+                raise
+    finally:
+        signal.signal(signal.SIGINT, before)
     return future.result()
 
 
