@@ -51,6 +51,9 @@ class _Quiet(Loader):
         return self._loader.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
+        module.__loader__ = self._loader  # whoever asks the module for its source or resources finds the real one
+        if module.__spec__ is not None:
+            module.__spec__.loader = self._loader
         sys.stderr.flush()
         screen = os.dup(2)
         with tempfile.TemporaryFile() as said:
@@ -68,4 +71,4 @@ def _repeat(said: IO[bytes]) -> None:
     said.seek(0)
     for line in said.read().decode(errors="replace").splitlines():
         if not CHATTER.match(line):
-            print(line, file=sys.stderr)
+            sys.stderr.write(f"{line}\n")

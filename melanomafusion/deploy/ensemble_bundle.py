@@ -117,6 +117,7 @@ class EnsembleBundle:
 
 
 def read_member_ensemble(path: Path) -> Ensemble:
+    """What combines the members."""
     from ..ensemble.catalogue import read_ensemble
 
     return read_ensemble(path)
