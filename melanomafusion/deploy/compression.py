@@ -58,8 +58,8 @@ def compress_onnx(
 
     Raises:
         BundleError: no such kind, not a file of `export_onnx`, or packages that are not installed.
-        MelanomaFusionError: the records lack targets or images, or their images were prepared otherwise than those that
-            the model was trained on.
+        MelanomaFusionError: the records lack targets, images or one of the classes, or their images were prepared
+            otherwise than those that the model was trained on.
         OutputError: the file cannot be written.
     """
     if kind not in COMPRESSIONS:
@@ -79,6 +79,7 @@ def compress_onnx(
     calibrating = rows[:: max(4, -(-len(rows) // _CALIBRATED_ON))] if kind == "int8-static" else rows[:0]
     measured = dataset.select(~np.isin(rows, calibrating))
     targets = measured.targets
+    roc_auc(targets, np.zeros(len(targets)))  # records of one class are refused before any is scored
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder) / "model.onnx"
         with quiet():

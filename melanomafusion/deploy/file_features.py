@@ -39,9 +39,11 @@ def encoded_records(
     """
     columns = dict.fromkeys(column for encoder in encoders if encoder for column in encoder.columns)
     absent = [column for column in columns if column not in table]
-    table = table.assign(**dict.fromkeys(absent, np.nan))
-    records, of_files = table.iloc[list(places)].reset_index(drop=True), [c for c in absent if c in _OF_FILES]
+    if absent:
+        table = table.assign(**dict.fromkeys(absent, np.nan))
+    of_files = [column for column in absent if column in _OF_FILES]
     if of_files:
+        records = table.iloc[list(places)].reset_index(drop=True)
         records[of_files] = pd.DataFrame([file_columns(image, of_files) for image in images], columns=of_files)
     found: list[np.ndarray | None] = []
     unknown: list[dict[str, None]] = [{} for _ in images]

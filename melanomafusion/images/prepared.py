@@ -150,7 +150,7 @@ def check_spec(dataset: Dataset, spec: ImageSpec) -> None:
     if preparation is not None and preparation != spec.prepared:
         raise ImageError(
             f"The images were prepared ({preparation}), but the image spec says {spec.prepared or 'raw files'}. "
-            f"Use image_spec(dataset, {spec.size})."
+            f"A new model takes image_spec(dataset, {spec.size}); a trained one, images prepared as its own were."
         )
 
 

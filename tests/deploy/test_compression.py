@@ -12,7 +12,7 @@ from melanomafusion.deploy.onnx_export import export_onnx
 from melanomafusion.deploy.onnx_properties import read_properties
 from melanomafusion.deploy.prediction import to_table
 from melanomafusion.deploy.predictor import Predictor
-from melanomafusion.errors import BundleError, ImageError, TableError
+from melanomafusion.errors import BundleError, ImageError, MelanomaFusionError, TableError
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +74,10 @@ def test_what_cannot_be_compressed_is_told_and_nothing_is_written(exported, fold
     untold = folded.with_columns(target=folded.frame["target"].mask(np.arange(len(folded)) < 3))
     with pytest.raises(TableError, match=r"3 of .* records have no target"):
         compress_onnx(exported, out, "fp16", untold)
+    seen = []
+    with pytest.raises(MelanomaFusionError, match="All 326 targets are 0"):
+        compress_onnx(exported, out, "fp16", folded.select(folded.targets == 0), on_event=seen.append)
+    assert not seen
     assert not out.exists()
 
 

@@ -197,7 +197,7 @@ def test_a_spec_that_does_not_know_the_preparation_is_refused_everywhere(folder,
         lambda: inference_pipeline(data, None, spec),
         lambda: decode_images(data, spec, tmp_path / "pixels"),
     ):
-        with pytest.raises(ImageError, match=r"Use image_spec\(dataset, 16\)"):
+        with pytest.raises(ImageError, match=r"A new model takes image_spec\(dataset, 16\)"):
             call()
     assert not (tmp_path / "pixels").exists()
 
