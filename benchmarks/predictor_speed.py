@@ -1,8 +1,9 @@
 r"""Images per second of a fused EfficientNet by each engine, beside Keras and PyTorch, in turns; medians.
 
-Every engine is a process of its own that waits for its turn, so all see the same machine. With PyTorch it is
-torchvision's network of the same name, channels-last, in evaluation mode. `--torch-python` names an interpreter that
-has torch and torchvision; without it PyTorch is left out.
+Every engine is a process of its own that waits for its turn, so all see the same machine. Between turns nothing is
+computed for a moment: threads of onnxruntime wait actively for more work, and the next engine would pay for that. With
+PyTorch it is torchvision's network of the same name, channels-last, in evaluation mode. `--torch-python` names an
+interpreter that has torch and torchvision; without it PyTorch is left out.
 
     python benchmarks/predictor_speed.py --torch-python ~/torch/bin/python
 """
@@ -20,6 +21,7 @@ from pathlib import Path
 SETTINGS = (("efficientnet_b0", 224, 8), ("efficientnet_b4", 380, 4))
 BFLOAT16 = "openvino bfloat16"  # on processors that have it
 TURNS, BATCHES = 7, 4  # turns of each engine, batches in a turn
+PAUSE = 0.5  # seconds between turns
 
 
 def make_bundle(backbone, size, folder):
@@ -47,6 +49,7 @@ def worker(engine, folder, backbone, size, batch):
     run()
     print("ready", flush=True)
     for _ in sys.stdin:
+        run()  # the caches were another engine's
         started = time.perf_counter()
         for _ in range(BATCHES):
             run()
@@ -75,8 +78,10 @@ def our_run(engine, folder, size, batch):
         import onnxruntime
 
         session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+        options = onnxruntime.RunOptions()
+        options.only_execute_path_to_fetches = not with_map  # otherwise it computes the heat map and drops it
         wanted = None if with_map else ["score"]
-        return lambda: session.run(wanted, inputs)
+        return lambda: session.run(wanted, inputs, options)
     import openvino
 
     core, precision = openvino.Core(), "bf16" if name == BFLOAT16 else "f32"
@@ -136,6 +141,7 @@ def measure(backbone, size, batch, torch_python):
         times = {engine: [] for engine in engines}
         for _ in range(TURNS):
             for engine, process in workers.items():
+                time.sleep(PAUSE)
                 process.stdin.write("go\n")
                 process.stdin.flush()
                 times[engine].append(float(process.stdout.readline()))
