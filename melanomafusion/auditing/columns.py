@@ -10,7 +10,7 @@ import pandas as pd
 
 from ..data.dataset import Dataset
 from ..data.groups import LINK, id_space
-from ..data.metadata import FEATURES
+from ..data.metadata_features import FEATURES
 from ..errors import MetadataError
 from .finding import Finding, counted
 from .hashes import ImageHashes

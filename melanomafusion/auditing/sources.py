@@ -7,7 +7,8 @@ import pandas as pd
 
 from ..data.dataset import Dataset
 from ..data.folds import deal_groups
-from ..data.metadata import FEATURES, MetadataEncoder
+from ..data.metadata import MetadataEncoder
+from ..data.metadata_features import FEATURES
 from ..evaluation.metrics import roc_auc
 from .finding import Finding
 from .groups import default_groups

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from ..data.containers import split_locator, stored_bytes
-from ..data.metadata import FEATURES, MetadataEncoder
+from ..data.metadata import MetadataEncoder
+from ..data.metadata_features import FEATURES
 from ..errors import ImageError
 from ..images.decode import opened_image
 from .decoding import Image

@@ -12,7 +12,8 @@ import pandas as pd
 from keras import ops
 from scipy.special import expit
 
-from ..data.metadata import FEATURES, Feature, MetadataEncoder
+from ..data.metadata import MetadataEncoder
+from ..data.metadata_features import FEATURES, Feature
 from ..errors import MelanomaFusionError
 from ..images.spec import ImageSpec
 from ..notice import NOT_A_MEDICAL_DEVICE

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from melanomafusion.data.metadata import FEATURES, MetadataEncoder, list_features
+from melanomafusion.data.metadata import MetadataEncoder
+from melanomafusion.data.metadata_features import FEATURES, list_features
 from melanomafusion.errors import MetadataError
 
 PROPERTY = settings(max_examples=40, deadline=None, database=None)

@@ -5,7 +5,7 @@ import re
 import pytest
 import typer
 
-from melanomafusion.data.metadata import FEATURES
+from melanomafusion.data.metadata_features import FEATURES
 from melanomafusion.errors import RecipeError
 from melanomafusion.models.backbones import get_backbone
 from melanomafusion.models.fusion import get_fusion
