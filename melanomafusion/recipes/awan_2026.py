@@ -24,7 +24,8 @@ Deviations:
 
 from __future__ import annotations
 
-from .recipe import Recipe, Stage
+from .recipe import Recipe
+from .stage import Stage
 from .system import System
 
 _RECIPE = Recipe(

@@ -28,7 +28,8 @@ without metadata 80.6 %, 0.893 and 0.948); 160 pixels and 11 epochs with all fie
 from __future__ import annotations
 
 from .jagtap_2026 import HAM10000_CLASSES
-from .recipe import Recipe, Stage
+from .recipe import Recipe
+from .stage import Stage
 from .system import System
 
 _HAM10000 = Recipe(

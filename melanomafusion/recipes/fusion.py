@@ -7,7 +7,8 @@ native sizes (380, 456, 600; Tan and Le 2019, arXiv 1905.11946) ask for a GPU; `
 
 from __future__ import annotations
 
-from .recipe import Backbone, Recipe, Stage
+from .recipe import Backbone, Recipe
+from .stage import Stage
 from .system import System
 
 _STAGES = (

@@ -35,7 +35,8 @@ Deviations:
 
 from __future__ import annotations
 
-from .recipe import Recipe, Stage
+from .recipe import Recipe
+from .stage import Stage
 from .system import System
 
 HAM10000_CLASSES = ("AK", "BCC", "BKL", "DF", "VASC", "melanoma", "nevus")

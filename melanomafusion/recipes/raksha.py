@@ -26,7 +26,8 @@ Deviations:
 
 from __future__ import annotations
 
-from .recipe import Backbone, Recipe, Stage
+from .recipe import Backbone, Recipe
+from .stage import Stage
 from .system import System
 
 _NAME = "raksha-efficientnet-fusion"

@@ -1,14 +1,14 @@
-"""The vocabulary of a training run: `Recipe` and its `Stage`s. Plain fields, JSON both ways, unknown keys refused."""
+"""The vocabulary of a training run: `Recipe`, with its `Stage`s. Plain fields, JSON both ways, unknown keys refused."""
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ..errors import RecipeError
+from .stage import Augmentation, Stage, refuse_unknown, shortened, to_stage
 from .validation import find_problems
 
 Monitor = Literal["val_auc", "val_average_precision", "val_loss"]
@@ -31,49 +31,7 @@ Backbone = Literal[
     "tiny",
 ]
 Fusion = Literal["concat", "metanet", "metablock", "image", "metadata"]
-Augmentation = Literal[
-    "none", "light", "medium", "geometric", "geometric-brightness", "winner-2020", "rand-augment", "menezes"
-]
 ThresholdRule = Literal["youden", "max_f1", "accuracy", "sensitivity", "specificity"]
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One stage of training.
-
-    Attributes:
-        trainable: "head" (the backbone frozen), "all", or "top" (the upper part of the backbone).
-        epochs: at most this many.
-        learning_rate: of everything but the backbone.
-        backbone_learning_rate: of the backbone; the same where None.
-        top_share: share of the backbone's layers that "top" trains, counted from the output.
-        optimizer: "adam", "adamw", "rmsprop" or "sgd".
-        weight_decay: for "adamw".
-        schedule: "plateau" (cut the rate when the monitor stops improving), "cosine" (to zero at the end, after
-            `warmup_epochs` of linear rise) or "constant".
-        warmup_epochs: of "cosine"; may be a fraction.
-        plateau_factor: the rate is multiplied by it.
-        plateau_patience: epochs without improvement before that.
-        early_stopping_patience: epochs without improvement before the stage ends; None to run all epochs.
-        early_stopping_min_delta: a smaller gain is no improvement to early stopping.
-        augmentation: of this stage; the recipe's where None. With "head", "none" and no mixing the frozen backbone sees
-            each image once, whatever the number of epochs.
-    """
-
-    trainable: Literal["head", "all", "top"] = "all"
-    epochs: int = 10
-    learning_rate: float = 1e-3
-    backbone_learning_rate: float | None = None
-    top_share: float = 0.3
-    optimizer: Literal["adam", "adamw", "rmsprop", "sgd"] = "adam"
-    weight_decay: float = 0.0
-    schedule: Literal["plateau", "cosine", "constant"] = "plateau"
-    warmup_epochs: float = 0.0
-    plateau_factor: float = 0.3
-    plateau_patience: int = 2
-    early_stopping_patience: int | None = 6
-    early_stopping_min_delta: float = 0.0
-    augmentation: Augmentation | None = None
 
 
 @dataclass(frozen=True)
@@ -182,7 +140,7 @@ class Recipe:
         for name in ("source_weights", "source_sampling"):
             if isinstance(getattr(self, name), dict):
                 object.__setattr__(self, name, dict(getattr(self, name)))
-        object.__setattr__(self, "stages", tuple(_to_stage(stage) for stage in self.stages))
+        object.__setattr__(self, "stages", tuple(to_stage(stage) for stage in self.stages))
         problems = find_problems(self)
         if problems:
             raise RecipeError(f"Recipe {self.name!r} cannot work:\n" + "\n".join(f"  {line}" for line in problems))
@@ -241,10 +199,10 @@ class Recipe:
             changes |= {"batch_size": self.batch_size, "micro_batch_size": "auto"}
         epochs = changes.pop("epochs", None)
         if epochs is not None:
-            stages = [_to_stage(stage) for stage in changes.get("stages", self.stages)]
+            stages = [to_stage(stage) for stage in changes.get("stages", self.stages)]
             if not isinstance(epochs, int) or epochs < 1:
                 raise RecipeError(f"epochs must be a whole number of at least 1. Received: epochs={epochs!r}")
-            changes["stages"] = tuple(_shortened(stage, epochs) for stage in stages)
+            changes["stages"] = tuple(shortened(stage, epochs) for stage in stages)
         return Recipe.from_dict({**self.to_dict(), **changes})
 
     def to_dict(self) -> dict[str, Any]:
@@ -265,7 +223,7 @@ class Recipe:
         """
         if not isinstance(content, dict):
             raise RecipeError(f"A recipe is an object of its fields. Received: {content!r}")
-        _refuse_unknown(cls, content, "recipe")
+        refuse_unknown(cls, content, "recipe")
         if "name" not in content:
             raise RecipeError("A recipe needs a name.")
         return cls(**content)
@@ -282,29 +240,3 @@ class Recipe:
         except ValueError as error:
             raise RecipeError(f"Not a recipe in JSON: {error}") from None
         return cls.from_dict(content)
-
-
-def _shortened(stage: Stage, epochs: int) -> Stage:
-    if epochs >= stage.epochs:
-        return stage
-    return dataclasses.replace(stage, epochs=epochs, warmup_epochs=min(stage.warmup_epochs, epochs / 2))
-
-
-def _to_stage(stage: Stage | dict[str, Any]) -> Stage:
-    if isinstance(stage, Stage):
-        return stage
-    if not isinstance(stage, dict):
-        raise RecipeError(f"A stage is an object of its fields. Received: {stage!r}")
-    _refuse_unknown(Stage, stage, "stage")
-    return Stage(**stage)
-
-
-def _refuse_unknown(kind: type, content: dict[str, Any], word: str) -> None:
-    known = [f.name for f in dataclasses.fields(kind)]
-    problems = []
-    for key in content:
-        if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            problems.append(f"  {key}" + (f" (did you mean {near[0]}?)" if near else ""))
-    if problems:
-        raise RecipeError(f"Unknown key of a {word}:\n" + "\n".join(problems) + f"\nKnown: {', '.join(known)}")

@@ -8,7 +8,8 @@ import typing
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from .recipe import Recipe, Stage
+    from .recipe import Recipe
+    from .stage import Stage
 
 
 def find_problems(recipe: Recipe) -> list[str]:

@@ -29,7 +29,8 @@ Deviations:
 
 from __future__ import annotations
 
-from .recipe import Backbone, Recipe, Stage
+from .recipe import Backbone, Recipe
+from .stage import Stage
 from .system import System
 
 _CLASSES = ("AK", "BCC", "BKL", "DF", "SCC", "VASC", "melanoma", "nevus", "unknown")

@@ -26,7 +26,8 @@ from ..data.metadata import MetadataEncoder
 from ..images.pipeline import inference_pipeline
 from ..images.pixels import Pixels
 from ..images.spec import ImageSpec
-from ..recipes.recipe import Recipe, Stage
+from ..recipes.recipe import Recipe
+from ..recipes.stage import Stage
 from .feature_store import Features, FeatureStore, image_identities
 
 _FORMAT = 1

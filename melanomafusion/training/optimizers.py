@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from ..recipes.recipe import Stage
+from ..recipes.stage import Stage
 
 _KINDS = {
     "adam": keras.optimizers.Adam,

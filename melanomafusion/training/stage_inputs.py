@@ -16,7 +16,8 @@ from ..images.epochs import EpochCounter
 from ..images.pipeline import inference_pipeline, training_pipeline
 from ..images.pixels import Pixels
 from ..images.spec import ImageSpec
-from ..recipes.recipe import Recipe, Stage
+from ..recipes.recipe import Recipe
+from ..recipes.stage import Stage
 from .feature_store import Features
 from .features import RowEncoder, attach_features, build_head, frozen_features, trains_on_features
 

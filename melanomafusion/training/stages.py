@@ -19,7 +19,8 @@ from ..execution import stopping
 from ..images.epochs import EpochCounter
 from ..images.pixels import Pixels
 from ..images.spec import ImageSpec
-from ..recipes.recipe import Recipe, Stage
+from ..recipes.recipe import Recipe
+from ..recipes.stage import Stage
 from .callbacks import (
     LAST_EPOCH,
     MODES,

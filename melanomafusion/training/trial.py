@@ -11,7 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from ..models.fusion_model import build_fusion_model
-from ..recipes.recipe import Recipe, Stage
+from ..recipes.recipe import Recipe
+from ..recipes.stage import Stage
 from .devices import uses_xla
 from .features import build_head, trains_on_features
 from .micro_batches import ModelInParts, in_parts

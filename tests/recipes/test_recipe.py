@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from melanomafusion.errors import RecipeError
-from melanomafusion.recipes.recipe import Recipe, Stage
+from melanomafusion.recipes.recipe import Recipe
+from melanomafusion.recipes.stage import Stage
 
 POSITIVE = st.floats(1e-8, 10, allow_nan=False)
 SHARE = st.floats(0, 0.99)

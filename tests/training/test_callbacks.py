@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from melanomafusion.recipes.recipe import Stage
+from melanomafusion.recipes.stage import Stage
 from melanomafusion.training.callbacks import MODES, BestEpoch, SeenScores, WarmupCosine
 from melanomafusion.training.optimizers import build_optimizer
 from melanomafusion.training.stages import schedule_callbacks

@@ -14,7 +14,7 @@ from melanomafusion.images.pipeline import EpochCounter, inference_pipeline, tra
 from melanomafusion.images.pixels import decode_images, open_pixels
 from melanomafusion.models.backbones import get_backbone
 from melanomafusion.models.fusion import FUSIONS
-from melanomafusion.recipes.recipe import Stage
+from melanomafusion.recipes.stage import Stage
 from melanomafusion.training import features as module
 from melanomafusion.training.checks import inner_split
 from melanomafusion.training.devices import set_up_keras
