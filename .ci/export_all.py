@@ -22,7 +22,7 @@ SMALLEST = {"inception_v3": 107, "convnext_tiny": 64, "tiny": 32}  # with a feat
 def main():
     """Export each and print a row; `export_onnx` itself refuses what differs by more than 1e-4."""
     print(f"{'backbone':20} size  logit     heat map  seconds")
-    for name in mf.list_backbones().index:
+    for name in mf.list_backbones():
         size = SMALLEST.get(name, 96)
         with tempfile.TemporaryDirectory() as folder:
             started = time.perf_counter()
