@@ -21,17 +21,15 @@ SMALLEST = {"inception_v3": 107, "convnext_tiny": 64, "tiny": 32}  # with a feat
 
 def main():
     """Export each and print a row; `export_onnx` itself refuses what differs by more than 1e-4."""
-    print(f"{'backbone':20} size  logit     heat map  seconds")
+    print(f"{'backbone':20} size  logit     heat map  signed map  seconds")
     for name in mf.list_backbones():
         size = SMALLEST.get(name, 96)
         with tempfile.TemporaryDirectory() as folder:
             started = time.perf_counter()
             make_bundle(name, size, f"{folder}/bundle")
             found = mf.Bundle.read(f"{folder}/bundle").onnx["largest_difference"]
-        print(
-            f"{name:20} {size:4}  {found['logit']:.1e}   {found['heatmap']:.1e}   {time.perf_counter() - started:.0f}",
-            flush=True,
-        )
+        parts = [f"{found[key]:.1e}" for key in ("logit", "heatmap", "signed_map")]
+        print(f"{name:20} {size:4}  {'   '.join(parts)}     {time.perf_counter() - started:.0f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -124,14 +124,21 @@ class Together:
                 )
 
     def differences(self, engine: Engine) -> dict[str, float]:
-        """Largest difference of an engine from Keras over random records."""
+        """Largest difference of an engine from Keras over random records; of signed maps, as a share of their peaks.
+
+        A heat map shows evidence for the positive class alone. A model that finds none has an empty one, which says
+        nothing of the graph; its signed map does.
+        """
         inputs = random_inputs(self.header.spec, self.header.encoder, INPUTS)
         expected = self._expected(inputs)
         largest = dict.fromkeys(expected, 0.0)
         for size in _BATCHES:
             found = _computed(engine, inputs, size)
             for name, values in expected.items():
-                difference = float(np.abs(found[name] - values).max())
+                apart = np.abs(found[name] - values)
+                if name == "signed_map":
+                    apart = apart / np.maximum(np.abs(values).max(axis=(1, 2), keepdims=True), 1e-12)
+                difference = float(apart.max())
                 largest[name] = max(largest[name], difference if np.isfinite(difference) else np.inf)
         return largest
 
@@ -150,12 +157,10 @@ class Together:
         if self.header.calibrator is not None:
             score = np.mean([one["score"] for one in found], axis=0)
             expected["probability"] = self.header.calibrator.transform(score)
-        if len(found) == 1 and "heatmap" in found[0]:
-            expected["heatmap"] = found[0]["heatmap"]
-        elif "signed_map" in found[0]:
+        if "signed_map" in found[0]:
             weights = Keras(self.models[0], self.header.recipe).weights
-            signed = np.mean([one["signed_map"] for one in found], axis=0)
-            expected["heatmap"] = np.stack([heatmap_of(one, weights) for one in signed])
+            expected["signed_map"] = np.mean([one["signed_map"] for one in found], axis=0)
+            expected["heatmap"] = np.stack([heatmap_of(one, weights) for one in expected["signed_map"]])
         return expected
 
 

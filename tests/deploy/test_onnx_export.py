@@ -13,7 +13,7 @@ from melanomafusion.deploy.bundle import Bundle, write_bundle
 from melanomafusion.deploy.engines import Keras, OnnxRuntime, OpenVino
 from melanomafusion.deploy.onnx_export import export_onnx
 from melanomafusion.deploy.onnx_header import OnnxHeader
-from melanomafusion.deploy.onnx_parity import random_inputs
+from melanomafusion.deploy.onnx_parity import Together, random_inputs
 from melanomafusion.deploy.onnx_properties import read_properties
 from melanomafusion.deploy.sums import write_sums
 from melanomafusion.deploy.trained_on import TrainedOn
@@ -101,6 +101,23 @@ def test_the_heat_map_is_that_of_gradcam(exported):
     expected = gradcam(exported.build_model(), inputs["image"], inputs["metadata"])
     assert expected.max() == 1
     np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_a_graph_whose_evidence_against_is_wrong_is_found_too(exported):
+    """Its heat map is the same: that shows evidence for melanoma alone."""
+
+    class Wrong(OnnxRuntime):
+        def run(self, inputs):
+            found = super().run(inputs)
+            return {**found, "signed_map": np.where(found["signed_map"] < 0, 0.9, 1) * found["signed_map"]}
+
+    content = (exported.path / "model.onnx").read_bytes()
+    together = Together.of([exported])
+    assert max(together.differences(OnnxRuntime(content)).values()) <= 1e-4
+    found = together.differences(Wrong(content))
+    assert found["heatmap"] <= 1e-4
+    with pytest.raises(BundleError, match=r"signed_map of the ONNX graph differs from Keras by 0\.1"):
+        together.check(found, "ONNX graph")
 
 
 def test_inputs_and_outputs_are_named_and_the_batch_is_open(exported):
