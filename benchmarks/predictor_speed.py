@@ -1,9 +1,11 @@
 r"""Images per second of a fused EfficientNet by each engine, beside Keras and PyTorch, in turns; medians.
 
-Every engine is a process of its own that waits for its turn, so all see the same machine. Between turns nothing is
-computed for a moment: threads of onnxruntime wait actively for more work, and the next engine would pay for that. With
-PyTorch it is torchvision's network of the same name, channels-last, in evaluation mode. `--torch-python` names an
-interpreter that has torch and torchvision; without it PyTorch is left out.
+Every engine is a process of its own that waits for its turn, so all see the same machine. How a process lies in memory
+can make it a third slower for as long as it lives, so each engine is started several times, and computes with and
+without the heat map in the same process. Between turns nothing is computed for a moment: threads of onnxruntime wait
+actively for more work, and the next engine would pay for that. With PyTorch it is torchvision's network of the same
+name, channels-last, in evaluation mode. `--torch-python` names an interpreter that has torch and torchvision; without
+it PyTorch is left out.
 
     python benchmarks/predictor_speed.py --torch-python ~/torch/bin/python
 """
@@ -20,7 +22,8 @@ from pathlib import Path
 
 SETTINGS = (("efficientnet_b0", 224, 8), ("efficientnet_b4", 380, 4))
 BFLOAT16 = "openvino bfloat16"  # on processors that have it
-TURNS, BATCHES = 7, 4  # turns of each engine, batches in a turn
+WITH_MAP = " + heat map"
+STARTS, TURNS, BATCHES = 5, 2, 4  # processes of each engine, turns of each, batches in a turn
 PAUSE = 0.5  # seconds between turns
 
 
@@ -44,20 +47,21 @@ def make_bundle(backbone, size, folder):
 
 def worker(engine, folder, backbone, size, batch):
     """Compute when told, and say how long it took."""
-    run = torch_run(backbone, size, batch) if engine == "pytorch" else our_run(engine, folder, size, batch)
-    run()
-    run()
+    runs = torch_run(backbone, size, batch) if engine == "pytorch" else our_runs(engine, folder, size, batch)
     print("ready", flush=True)
     for _ in sys.stdin:
-        run()  # the caches were another engine's
-        started = time.perf_counter()
-        for _ in range(BATCHES):
-            run()
-        print((time.perf_counter() - started) / BATCHES, flush=True)
+        seconds = {}
+        for name, run in runs.items():
+            run()  # the caches were another engine's
+            started = time.perf_counter()
+            for _ in range(BATCHES):
+                run()
+            seconds[name] = (time.perf_counter() - started) / BATCHES
+        print(json.dumps(seconds), flush=True)
 
 
-def our_run(engine, folder, size, batch):
-    """One batch by an engine; "… heat map" with the heat map, the others without."""
+def our_runs(name, folder, size, batch):
+    """One batch by an engine, without and with the heat map."""
     import numpy as np
 
     rng = np.random.default_rng(0)
@@ -68,30 +72,29 @@ def our_run(engine, folder, size, batch):
     metadata = np.zeros((batch, bundle.encoder.width), dtype="float32")
     inputs = {"image": images, "metadata": metadata}
     graph = str(Path(folder) / "model.onnx")
-    name, _, with_map = engine.partition(" + ")
     if name == "keras":
         model = bundle.build_model()
         model.jit_compile = False
         floats = {"image": images.astype("float32"), "metadata": metadata}
-        return lambda: model.predict_on_batch(floats)
+        return {name: lambda: model.predict_on_batch(floats)}
     if name == "onnxruntime":
         import onnxruntime
 
         session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
         options = onnxruntime.RunOptions()
-        options.only_execute_path_to_fetches = not with_map  # otherwise it computes the heat map and drops it
-        wanted = None if with_map else ["score"]
-        return lambda: session.run(wanted, inputs, options)
+        options.only_execute_path_to_fetches = True  # otherwise it computes the heat map and drops it
+        return {
+            name: lambda: session.run(["score"], inputs, options),
+            name + WITH_MAP: lambda: session.run(None, inputs),
+        }
     import openvino
 
     core, precision = openvino.Core(), "bf16" if name == BFLOAT16 else "f32"
     model = core.read_model(graph)
-    if not with_map:
-        model = openvino.Model([model.output("score")], model.get_parameters())
+    without = openvino.Model([model.output("score")], model.get_parameters())
     options = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
-    compiled = core.compile_model(model, "CPU", options)
-    request = compiled.create_infer_request()
-    return lambda: request.infer(inputs)
+    requests = [core.compile_model(one, "CPU", options).create_infer_request() for one in (without, model)]
+    return {name: lambda: requests[0].infer(inputs), name + WITH_MAP: lambda: requests[1].infer(inputs)}
 
 
 def torch_run(backbone, size, batch):
@@ -106,7 +109,7 @@ def torch_run(backbone, size, batch):
         with torch.inference_mode():
             return model(images)
 
-    return run
+    return {"pytorch": run}
 
 
 def has_bfloat16():
@@ -116,38 +119,41 @@ def has_bfloat16():
     return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
+def started(engine, torch_python, folder, backbone, size, batch):
+    """A process of an engine that is ready."""
+    python = torch_python if engine == "pytorch" else sys.executable
+    process = subprocess.Popen(
+        [python, __file__, "--worker", engine, f"{folder}/bundle", backbone, str(size), str(batch)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
+    )
+    assert process.stdout.readline().strip() == "ready", engine
+    return process
+
+
 def measure(backbone, size, batch, torch_python):
     """Seconds per batch of each engine, in turns."""
-    engines = ["keras", "onnxruntime", "onnxruntime + heat map", "openvino", "openvino + heat map"]
-    engines += [BFLOAT16, f"{BFLOAT16} + heat map"] if has_bfloat16() else []
+    engines = ["keras", "onnxruntime", "openvino", *([BFLOAT16] if has_bfloat16() else [])]
     engines += ["pytorch"] if torch_python else []
+    times = {}
     with tempfile.TemporaryDirectory() as folder:
         call = [sys.executable, __file__, "--make", f"{folder}/bundle", backbone, str(size)]
         subprocess.run(call, check=True, stderr=subprocess.DEVNULL)
-        workers = {}
-        for engine in engines:
-            python = torch_python if engine == "pytorch" else sys.executable
-            call = [python, __file__, "--worker", engine, f"{folder}/bundle", backbone, str(size), str(batch)]
-            environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
-            workers[engine] = subprocess.Popen(
-                call,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                text=True,
-                env=environment,
-            )
-            assert workers[engine].stdout.readline().strip() == "ready", engine
-        times = {engine: [] for engine in engines}
-        for _ in range(TURNS):
-            for engine, process in workers.items():
-                time.sleep(PAUSE)
-                process.stdin.write("go\n")
-                process.stdin.flush()
-                times[engine].append(float(process.stdout.readline()))
-        for process in workers.values():
-            process.stdin.close()
-            process.wait()
+        for _ in range(STARTS):
+            workers = {engine: started(engine, torch_python, folder, backbone, size, batch) for engine in engines}
+            for _ in range(TURNS):
+                for process in workers.values():
+                    time.sleep(PAUSE)
+                    process.stdin.write("go\n")
+                    process.stdin.flush()
+                    for name, seconds in json.loads(process.stdout.readline()).items():
+                        times.setdefault(name, []).append(seconds)
+            for process in workers.values():
+                process.stdin.close()
+                process.wait()
     return {engine: statistics.median(values) for engine, values in times.items()}
 
 
@@ -170,9 +176,9 @@ def main():
         seconds = measure(backbone, size, batch, options.torch_python)
         print(f"\n{backbone} at {size}, batch {batch}, {os.cpu_count()} cores: images/s, ratio to Keras")
         for engine, value in seconds.items():
-            print(f"  {engine:24} {batch / value:7.1f}  {seconds['keras'] / value:5.2f} ×", flush=True)
-        for engine in [name for name in seconds if f"{name} + heat map" in seconds]:
-            slower = seconds[f"{engine} + heat map"] / seconds[engine] - 1
+            print(f"  {engine:30} {batch / value:7.1f}  {seconds['keras'] / value:5.2f} ×", flush=True)
+        for engine in [name for name in seconds if name + WITH_MAP in seconds]:
+            slower = seconds[engine + WITH_MAP] / seconds[engine] - 1
             print(f"  heat map with {engine}: {slower:+.1%} time")
         for engine in [name for name in seconds if name in ("openvino", BFLOAT16) and "pytorch" in seconds]:
             print(f"  {engine} / pytorch: {seconds['pytorch'] / seconds[engine]:.2f} ×")
