@@ -1,4 +1,4 @@
-"""Whatever stops a fold: started again, it ends with the weights, history and scores that it would have had."""
+"""Whatever stops a fold, it is told, and goes on when it is started again."""
 
 import json
 import os
@@ -9,105 +9,21 @@ import sys
 import time
 from pathlib import Path
 
-import h5py
-import numpy as np
 import pytest
 
 import melanomafusion as mf
 from melanomafusion.errors import RunError
-from melanomafusion.testing import make_siim_isic
 from melanomafusion.training.checkpoints import Checkpoints
 from melanomafusion.training.resume import Resume
 
-SCRIPT = Path(__file__).with_name("killing.py")
 COMMAND = [sys.executable, "-c", "from melanomafusion.cli import main; main()"]
-
-
-@pytest.fixture(scope="session")
-def data(tmp_path_factory):
-    root = tmp_path_factory.mktemp("data")
-    make_siim_isic(root, n_patients=80, n_test_patients=6, image_size=32, prevalence=0.2, seed=1)
-    return root
-
-
-@pytest.fixture(scope="session")
-def undisturbed(data, tmp_path_factory):
-    """Recipe → (folder of a run that nothing stopped, its number of moments); each trained once."""
-    runs = {}
-
-    def run(recipe):
-        if recipe not in runs:
-            out = tmp_path_factory.mktemp(recipe) / "run"
-            done = train(data, recipe, out)
-            assert done.returncode == 0, done.stderr
-            runs[recipe] = out, int(done.stdout.split()[-1])
-        return runs[recipe]
-
-    return run
-
-
-def train(data, recipe, out, moment=None):
-    moments = [] if moment is None else [str(moment)]
-    return subprocess.run(
-        [sys.executable, str(SCRIPT), str(data), recipe, str(out), *moments],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def weights(bundle):
-    found = {}
-    with h5py.File(bundle / "model.weights.h5") as file:
-        file.visititems(lambda name, item: found.update({name: item[()]} if isinstance(item, h5py.Dataset) else {}))
-    return found
-
-
-def check_same(fold, wanted):
-    """Weights to the last bit, history (with learning rates and epochs), scores and figures."""
-    ours, theirs = weights(fold / "bundle"), weights(wanted / "bundle")
-    assert ours.keys() == theirs.keys()
-    assert max(float(np.abs(ours[name] - theirs[name]).max()) for name in ours) == 0.0
-    for name in ("history.csv", "oof.csv"):
-        assert (fold / name).read_bytes() == (wanted / name).read_bytes(), name
-    figures = [json.loads((folder / "metrics.json").read_text()) for folder in (fold, wanted)]
-    for spent in ("seconds", "peak_memory"):
-        assert [figure.pop(spent) > 0 for figure in figures] == [True, True]
-    assert figures[0] == figures[1]
-
-
-@pytest.mark.parametrize("recipe", ["frozen", "two-stage", "mixed"])
-def test_a_fold_killed_again_and_again_ends_as_if_nothing_had_happened(recipe, data, undisturbed, tmp_path):
-    """Four times each: at batches, in half-written files, before and behind renames, in the bundle."""
-    wanted, moments = undisturbed(recipe)
-    rng = np.random.default_rng(["frozen", "two-stage", "mixed"].index(recipe))
-    out = tmp_path / "run"
-    for part in range(4):
-        moment = int(rng.integers(10, moments // 3)) if part < 3 else int(rng.integers(10, 60))
-        assert train(data, recipe, out, moment).returncode == -signal.SIGKILL
-        assert not (out / "metrics.json").exists()
-        if part == 2:  # and a damaged disk besides
-            newest = max((out / "checkpoints").glob("checkpoint-*"))
-            content = bytearray((newest / "arrays.npz").read_bytes())
-            content[len(content) // 2] ^= 1
-            (newest / "arrays.npz").write_bytes(content)
-    done = train(data, recipe, out)
-    assert done.returncode == 0, done.stderr
-    check_same(out, wanted)
-    assert sorted(path.name for path in out.iterdir() if path.name not in ("features", "pixels")) == [
-        "bundle",
-        "history.csv",
-        "lock",
-        "metrics.json",
-        "oof.csv",
-    ]
 
 
 def command(data, out, *options):
     return [
         *COMMAND,
         *("train", "tiny", "--data", str(data), "--out", str(out), "--n-folds", "3", "--folds", "0"),
-        *("--set", "batch_size=4", "--set", "validation_fraction=0.3", *options),
+        *("--set", "batch_size=4", "--set", "validation_fraction=0.3", "--set", "epochs=6", *options),
     ]
 
 
@@ -120,9 +36,9 @@ def wait_for(condition, process):
     raise AssertionError("waited for two minutes")
 
 
-def test_sigterm_saves_and_says_how_to_go_on_and_status_tells(data, tmp_path, shell):
+def test_sigterm_saves_and_says_how_to_go_on_and_status_tells(stopped_data, check_same, tmp_path, shell):
     out = tmp_path / "run"
-    process = subprocess.Popen(command(data, out), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command(stopped_data, out), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     wait_for(lambda: list(out.glob("fold-0/checkpoints/checkpoint-*")), process)
     running = mf.run_status(out)
     process.terminate()
@@ -133,30 +49,30 @@ def test_sigterm_saves_and_says_how_to_go_on_and_status_tells(data, tmp_path, sh
     assert [fold.state for fold in running] == ["running", "waiting", "waiting"]
     stopped = mf.run_status(out)[0]
     assert stopped.state == "stopped"
-    assert 0 < stopped.epoch < 12
+    assert 0 < stopped.epoch < 6
     assert stopped.left > 0
     code, told, _ = shell("status", out)
     assert code == 0
-    assert re.search(rf"0 +\S stopped +\S {stopped.epoch} of 12", told), told
+    assert re.search(rf"0 +\S stopped +\S {stopped.epoch} of 6", told), told
     code, told, _ = shell("status", out, "--json")
     assert json.loads(told)[0]["epoch"] == stopped.epoch
 
-    again = subprocess.run(command(data, out), capture_output=True, text=True, check=False)
+    again = subprocess.run(command(stopped_data, out), capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr
     assert f"fold 0 goes on in epoch {stopped.epoch + 1}" in again.stdout.replace("\n", " ")
     assert mf.run_status(out)[0].state == "done"
     whole = tmp_path / "whole"
-    subprocess.run(command(data, whole), capture_output=True, check=True)
+    subprocess.run(command(stopped_data, whole), capture_output=True, check=True)
     check_same(out / "fold-0", whole / "fold-0")
 
-    code, told, _ = shell(*command(data, out)[3:])
+    code, told, _ = shell(*command(stopped_data, out)[3:])
     assert code == 0
     assert "already" in told
 
 
-def test_a_fold_whose_process_is_killed_is_begun_again_from_its_checkpoint(data, tmp_path):
+def test_a_fold_whose_process_is_killed_is_begun_again_from_its_checkpoint(stopped_data, check_same, tmp_path):
     recipe = mf.get_recipe("metadata-tiny").replace(validation_fraction=0.3)
-    folded = mf.assign_folds(mf.load_siim_isic_2020(data), 3)
+    folded = mf.assign_folds(mf.load_siim_isic_2020(stopped_data), 3)
     events, killed = [], []
 
     def watch(event):
@@ -189,9 +105,9 @@ def children():
     return found
 
 
-def test_a_fold_that_fails_is_reported_and_the_others_are_trained(data, tmp_path):
+def test_a_fold_that_fails_is_reported_and_the_others_are_trained(stopped_data, tmp_path):
     recipe = mf.get_recipe("metadata-tiny").replace(epochs=2, validation_fraction=0.3)
-    folded = mf.assign_folds(mf.load_siim_isic_2020(data), 3)
+    folded = mf.assign_folds(mf.load_siim_isic_2020(stopped_data), 3)
     mf.cross_validate(recipe, folded, out=tmp_path / "run", folds=[0], on_event=lambda event: None)
     (tmp_path / "run" / "fold-1").mkdir()
     (tmp_path / "run" / "fold-1" / "bundle").write_text("a file is in the way")
