@@ -1,19 +1,10 @@
-"""Shared by the tests of training that is stopped: records, and what it means that two folds are the same."""
+"""Shared by the tests of training that is stopped: what it means that two folds are the same."""
 
 import json
 
 import h5py
 import numpy as np
 import pytest
-
-from melanomafusion.testing import make_siim_isic
-
-
-@pytest.fixture(scope="session")
-def stopped_data(tmp_path_factory):
-    root = tmp_path_factory.mktemp("data")
-    make_siim_isic(root, n_patients=80, n_test_patients=6, image_size=32, prevalence=0.2, seed=1)
-    return root
 
 
 @pytest.fixture(scope="session")

@@ -12,14 +12,14 @@ SCRIPT = Path(__file__).with_name("killing.py")
 
 
 @pytest.fixture(scope="session")
-def undisturbed(stopped_data, tmp_path_factory):
+def undisturbed(synthetic_root, tmp_path_factory):
     """Recipe → (folder of a run that nothing stopped, its number of moments); each trained once."""
     runs = {}
 
     def run(recipe):
         if recipe not in runs:
             out = tmp_path_factory.mktemp(recipe) / "run"
-            done = train(stopped_data, recipe, out)
+            done = train(synthetic_root, recipe, out)
             assert done.returncode == 0, done.stderr
             runs[recipe] = out, int(done.stdout.split()[-1])
         return runs[recipe]
@@ -39,7 +39,7 @@ def train(data, recipe, out, moment=None):
 
 @pytest.mark.parametrize("recipe", ["frozen", "two-stage", "mixed"])
 def test_a_fold_killed_again_and_again_ends_as_if_nothing_had_happened(
-    recipe, stopped_data, undisturbed, check_same, tmp_path
+    recipe, synthetic_root, undisturbed, check_same, tmp_path
 ):
     """Four times each: at batches, in half-written files, before and behind renames, in the bundle."""
     wanted, moments = undisturbed(recipe)
@@ -47,14 +47,14 @@ def test_a_fold_killed_again_and_again_ends_as_if_nothing_had_happened(
     out = tmp_path / "run"
     for part in range(4):
         moment = int(rng.integers(10, moments // 3)) if part < 3 else int(rng.integers(10, 60))
-        assert train(stopped_data, recipe, out, moment).returncode == -signal.SIGKILL
+        assert train(synthetic_root, recipe, out, moment).returncode == -signal.SIGKILL
         assert not (out / "metrics.json").exists()
         if part == 2:  # and a damaged disk besides
             newest = max((out / "checkpoints").glob("checkpoint-*"))
             content = bytearray((newest / "arrays.npz").read_bytes())
             content[len(content) // 2] ^= 1
             (newest / "arrays.npz").write_bytes(content)
-    done = train(stopped_data, recipe, out)
+    done = train(synthetic_root, recipe, out)
     assert done.returncode == 0, done.stderr
     check_same(out, wanted)
     assert sorted(path.name for path in out.iterdir() if path.name not in ("features", "pixels")) == [

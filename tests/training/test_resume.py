@@ -36,9 +36,9 @@ def wait_for(condition, process):
     raise AssertionError("waited for two minutes")
 
 
-def test_sigterm_saves_and_says_how_to_go_on_and_status_tells(stopped_data, check_same, tmp_path, shell):
+def test_sigterm_saves_and_says_how_to_go_on_and_status_tells(synthetic_root, check_same, tmp_path, shell):
     out = tmp_path / "run"
-    process = subprocess.Popen(command(stopped_data, out), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command(synthetic_root, out), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     wait_for(lambda: list(out.glob("fold-0/checkpoints/checkpoint-*")), process)
     running = mf.run_status(out)
     process.terminate()
@@ -57,22 +57,22 @@ def test_sigterm_saves_and_says_how_to_go_on_and_status_tells(stopped_data, chec
     code, told, _ = shell("status", out, "--json")
     assert json.loads(told)[0]["epoch"] == stopped.epoch
 
-    again = subprocess.run(command(stopped_data, out), capture_output=True, text=True, check=False)
+    again = subprocess.run(command(synthetic_root, out), capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr
     assert f"fold 0 goes on in epoch {stopped.epoch + 1}" in again.stdout.replace("\n", " ")
     assert mf.run_status(out)[0].state == "done"
     whole = tmp_path / "whole"
-    subprocess.run(command(stopped_data, whole), capture_output=True, check=True)
+    subprocess.run(command(synthetic_root, whole), capture_output=True, check=True)
     check_same(out / "fold-0", whole / "fold-0")
 
-    code, told, _ = shell(*command(stopped_data, out)[3:])
+    code, told, _ = shell(*command(synthetic_root, out)[3:])
     assert code == 0
     assert "already" in told
 
 
-def test_a_fold_whose_process_is_killed_is_begun_again_from_its_checkpoint(stopped_data, check_same, tmp_path):
+def test_a_fold_whose_process_is_killed_is_begun_again_from_its_checkpoint(synthetic_root, check_same, tmp_path):
     recipe = mf.get_recipe("metadata-tiny").replace(validation_fraction=0.3)
-    folded = mf.assign_folds(mf.load_siim_isic_2020(stopped_data), 3)
+    folded = mf.assign_folds(mf.load_siim_isic_2020(synthetic_root), 3)
     events, killed = [], []
 
     def watch(event):
@@ -105,9 +105,9 @@ def children():
     return found
 
 
-def test_a_fold_that_fails_is_reported_and_the_others_are_trained(stopped_data, tmp_path):
+def test_a_fold_that_fails_is_reported_and_the_others_are_trained(synthetic_root, tmp_path):
     recipe = mf.get_recipe("metadata-tiny").replace(epochs=2, validation_fraction=0.3)
-    folded = mf.assign_folds(mf.load_siim_isic_2020(stopped_data), 3)
+    folded = mf.assign_folds(mf.load_siim_isic_2020(synthetic_root), 3)
     mf.cross_validate(recipe, folded, out=tmp_path / "run", folds=[0], on_event=lambda event: None)
     (tmp_path / "run" / "fold-1").mkdir()
     (tmp_path / "run" / "fold-1" / "bundle").write_text("a file is in the way")
