@@ -7,58 +7,29 @@ disk. A fold is killed six times, then may finish; weights, history and scores a
 """
 
 import argparse
-import importlib.util
 import itertools
-import os
 import random
 import signal
+import sys
 import tempfile
 import time
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 import melanomafusion as mf
 from melanomafusion.testing import make_siim_isic
-from melanomafusion.training import fit  # noqa: F401 - TensorFlow is loaded once, before processes are forked
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "training"))
+import killing  # the script of the tests
 
 _KILLS_OF_A_FOLD = 6
-
-
-def load_killing():
-    """The script of the tests, as a module."""
-    path = Path(__file__).parents[1] / "tests" / "training" / "killing.py"
-    spec = importlib.util.spec_from_file_location("killing", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def run(killing, folded, recipe, out, moment=None):
-    """Train in a forked process: (exit code, or minus the signal; number of moments passed)."""
-    read, write = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            count = killing.train(folded, recipe, out, moment)
-            os.write(write, str(count).encode())
-            code = 0
-        finally:
-            os._exit(code)
-    os.close(write)
-    with os.fdopen(read, "rb") as pipe:
-        told = pipe.read()
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), int(told or 0)
 
 
 def results(fold):
     """All that must be the same: weights, history, scores."""
     found = {name: (fold / name).read_bytes() for name in ("history.csv", "oof.csv")}
-    with h5py.File(fold / "bundle" / "model.weights.h5") as file:
-        file.visititems(lambda name, item: found.update({name: item[()]} if isinstance(item, h5py.Dataset) else {}))
-    return found
+    return found | killing.weights(fold / "bundle")
 
 
 def differences(one, other):
@@ -73,7 +44,7 @@ def main():
     parser.add_argument("--kills", type=int, default=24)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    killing, chance, started = load_killing(), random.Random(options.seed), time.monotonic()
+    chance, started = random.Random(options.seed), time.monotonic()
     kills, finished, crashed, different = 0, 0, 0, 0
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -81,7 +52,7 @@ def main():
         folded = mf.assign_folds(mf.load_siim_isic_2020(root / "data"), 3)
         wanted, moments = {}, {}
         for recipe in killing.RECIPES:
-            code, moments[recipe] = run(killing, folded, recipe, root / recipe)
+            code, moments[recipe] = killing.run(folded, recipe, root / recipe)
             assert code == 0, f"the undisturbed run of {recipe} ended with {code}"
             wanted[recipe] = results(root / recipe)
         for number, recipe in enumerate(itertools.cycle(killing.RECIPES)):
@@ -90,13 +61,13 @@ def main():
             out = root / f"run-{number}"
             code = None
             for _ in range(_KILLS_OF_A_FOLD):
-                code, _ = run(killing, folded, recipe, out, chance.randint(1, moments[recipe] // 3))
+                code, _ = killing.run(folded, recipe, out, chance.randint(1, moments[recipe] // 3))
                 kills += code == -signal.SIGKILL
                 crashed += code not in (0, -signal.SIGKILL)
                 if code == 0:
                     break
             if code != 0:
-                code, _ = run(killing, folded, recipe, out)
+                code, _ = killing.run(folded, recipe, out)
                 crashed += code != 0
             if code == 0:
                 finished += 1

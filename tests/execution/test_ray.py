@@ -101,13 +101,13 @@ def test_tasks_that_no_node_can_hold_are_refused_rather_than_waited_for(cluster,
 
 
 def test_a_run_on_a_cluster_that_loses_a_node_ends_like_one_on_this_machine(cluster, folded, tmp_path):
-    recipe = mf.get_recipe("tiny").replace(validation_fraction=0.3, batch_size=16, dropout=0.3)
+    recipe = mf.get_recipe("tiny").replace(validation_fraction=0.3, batch_size=16, dropout=0.3, epochs=6)
     lost = cluster.add_node(num_cpus=1)
     events, killed = [], []
 
     def watch(event):
         events.append(event)
-        if event["kind"] == "epoch" and event["epoch"] == 4 and not killed:
+        if event["kind"] == "epoch" and event["epoch"] == 3 and not killed:
             killed.append(event["fold"])
             cluster.remove_node(lost, allow_graceful=False)
 

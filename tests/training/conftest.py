@@ -2,7 +2,7 @@
 
 import json
 
-import h5py
+import killing
 import numpy as np
 import pytest
 
@@ -13,16 +13,9 @@ def check_same():
     return _check_same
 
 
-def _weights(bundle):
-    found = {}
-    with h5py.File(bundle / "model.weights.h5") as file:
-        file.visititems(lambda name, item: found.update({name: item[()]} if isinstance(item, h5py.Dataset) else {}))
-    return found
-
-
 def _check_same(fold, wanted):
     """Weights to the last bit, history (with learning rates and epochs), scores and figures."""
-    ours, theirs = _weights(fold / "bundle"), _weights(wanted / "bundle")
+    ours, theirs = killing.weights(fold / "bundle"), killing.weights(wanted / "bundle")
     assert ours.keys() == theirs.keys()
     assert max(float(np.abs(ours[name] - theirs[name]).max()) for name in ours) == 0.0
     for name in ("history.csv", "oof.csv"):

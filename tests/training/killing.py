@@ -1,18 +1,17 @@
 """Trains one fold in a process that kills itself at a chosen moment, as a power cut would.
 
-    python killing.py DATA RECIPE OUT [MOMENT]
-
-Moments are counted from 1: before and after each batch, and around everything that a checkpoint, a bundle or a result
-does to the disk; where a file is being written, half of it is there. Without a moment the count is printed at the end.
+Moments are counted from 1: after each batch, and around everything that a checkpoint, a bundle or a result does to the
+disk; where a file is being written, half of it is there. For the tests and for `.ci/kill_training.py`.
 """
 
+import multiprocessing
 import os
 import signal
-import sys
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import h5py
 import numpy as np
 
 import melanomafusion as mf
@@ -111,12 +110,28 @@ def train(folded: mf.Dataset, recipe: str, out: str | Path, fatal: int | None = 
     return moments.count
 
 
-def main() -> None:
-    """What the command line says."""
-    data, recipe, out = sys.argv[1:4]
-    folded = mf.assign_folds(mf.load_siim_isic_2020(data), 3)
-    print(train(folded, recipe, out, int(sys.argv[4]) if len(sys.argv) > 4 else None))
+# Processes are forked from one that has loaded TensorFlow and done nothing with it: loading takes longer than a fold.
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["melanomafusion.training.fit"])
 
 
-if __name__ == "__main__":
-    main()
+def _train(answer, *arguments) -> None:
+    answer.send(train(*arguments))
+
+
+def run(folded: mf.Dataset, recipe: str, out: str | Path, fatal: int | None = None) -> tuple[int, int]:
+    """Train in a process of its own: (exit code, or minus the signal that ended it; number of moments passed)."""
+    answer, told = PROCESSES.Pipe(duplex=False)
+    process = PROCESSES.Process(target=_train, args=(told, folded, recipe, out, fatal))
+    process.start()
+    told.close()
+    process.join()
+    return process.exitcode, answer.recv() if process.exitcode == 0 else 0
+
+
+def weights(bundle: Path) -> dict[str, np.ndarray]:
+    """All arrays of a bundle, by name."""
+    found = {}
+    with h5py.File(bundle / "model.weights.h5") as file:
+        file.visititems(lambda name, item: found.update({name: item[()]} if isinstance(item, h5py.Dataset) else {}))
+    return found
