@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from ..deploy.prediction import Prediction
 from ..deploy.predictor import Predictor
@@ -16,7 +18,10 @@ from ..errors import ImageError
 from .uploads import UploadError, check_upload, in_words
 
 _SHOWN = 512  # pixels; the picture is shown larger than small models see it
-_STRONGEST = 0.75  # of the heat map over the picture
+_STRONGEST = 0.75  # opacity of the heat map over the picture
+_LEVELS = np.arange(256, dtype="uint8")
+_COLOURS = cv2.applyColorMap(_LEVELS[:, None], cv2.COLORMAP_INFERNO)[:, 0, ::-1]  # (256, 3), RGB
+_OPACITY = (_LEVELS * _STRONGEST).astype("uint8")
 _QUALITY = 90
 
 
@@ -87,19 +92,15 @@ def overlay_png(heatmap: np.ndarray, size: int | None = None) -> bytes:
         size: side in pixels; the heat map's own without it.
     """
     values = heatmap if size is None else cv2.resize(heatmap, (size, size), interpolation=cv2.INTER_LINEAR)
-    levels = (np.clip(values, 0.0, 1.0) * 255).astype("uint8")
-    colours = cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO)
-    opacity = (levels * _STRONGEST).astype("uint8")
-    shown = cv2.cvtColor(colours, cv2.COLOR_BGR2BGRA)
-    shown[..., 3] = opacity
-    return _encoded(".png", shown, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    shown = Image.fromarray((np.clip(values, 0.0, 1.0) * 255).astype("uint8"))
+    shown.putpalette(_COLOURS.tobytes())
+    file = io.BytesIO()
+    # A palette says all there is in a quarter of the bytes, and is encoded ten times as fast as four channels.
+    shown.save(file, "PNG", transparency=_OPACITY.tobytes(), compress_level=1)
+    return file.getvalue()
 
 
 def _jpeg(pixels: np.ndarray) -> bytes:
-    return _encoded(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
-
-
-def _encoded(ending: str, pixels: np.ndarray, options: list[int] | None = None) -> bytes:
-    done, content = cv2.imencode(ending, pixels, options or [])
+    done, content = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
     assert done
     return content.tobytes()

@@ -6,11 +6,12 @@ import threading
 import time
 from pathlib import Path
 
-import cv2
 import httpx2
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
+from matplotlib import colormaps
+from PIL import Image
 
 from melanomafusion.deploy.predictor import Predictor
 from melanomafusion.notice import NOT_A_MEDICAL_DEVICE
@@ -52,10 +53,11 @@ def test_the_heat_map_comes_when_asked_for(client, predictor, painted):
     content = painted()
     assert sent(client, content).json()["heatmap"] is None
     png = base64.b64decode(sent(client, content, heatmap="true").json()["heatmap"])
-    shown = cv2.imdecode(np.frombuffer(png, "uint8"), cv2.IMREAD_UNCHANGED)
+    shown = np.asarray(Image.open(io.BytesIO(png)).convert("RGBA"))
     heatmap = predictor.predict(content, heatmap=True).heatmap
     assert shown.shape == (*heatmap.shape, 4)
     np.testing.assert_allclose(shown[..., 3], heatmap * 255 * 0.75, atol=2)
+    np.testing.assert_allclose(shown[..., :3], colormaps["inferno"](heatmap)[..., :3] * 255, atol=6)
 
 
 def test_what_is_served_is_told(client, predictor, ensemble_bundle):
