@@ -8,7 +8,7 @@ from rich.table import Table
 from .ensemble.diagnostics import Diagnosis
 from .evaluation.intervals import auc_interval
 from .evaluation.metrics import average_precision
-from .evaluation.summary import Evaluation, words
+from .evaluation.result import Evaluation, words
 from .predictions import Predictions
 
 

@@ -124,7 +124,7 @@ def _measure(row: Row) -> dict[str, Any]:
 def _in_a_process(
     function: str, arguments: dict[str, Any], on_event: Callable[[dict[str, Any]], None] | None = None
 ) -> Any:
-    from ..execution.local import Task, run_task
+    from ..execution.task import Task, run_task
 
     with tempfile.TemporaryDirectory() as folder:
         task = Task(function, f"melanomafusion.models.cost:{function}", arguments, Path(folder) / "log.txt")

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..evaluation.summary import words
+from ..evaluation.result import words
 from ..notice import NOT_A_MEDICAL_DEVICE
 from .bundle import Bundle
 

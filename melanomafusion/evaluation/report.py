@@ -25,7 +25,7 @@ from ..notice import NOT_A_MEDICAL_DEVICE
 from ..predictions import Predictions
 from .intervals import METHODS
 from .plots import plot_calibration, plot_decision_curve, plot_precision_recall, plot_roc
-from .summary import Evaluation, words
+from .result import Evaluation, words
 from .table_plots import COLUMN_WORDS, TOO_FEW, plot_confusion_matrix, plot_subgroups
 
 FIGURES = ("roc", "precision_recall", "calibration", "decision_curve", "confusion_matrix", "subgroups")

@@ -16,8 +16,8 @@ from typing import Any
 
 from ..errors import MelanomaFusionError, RunError
 from . import stopping
-from .local import TIME_TO_SAVE, ProcessDied, Task, end, known_error, run_task
 from .shares import threads
+from .task import TIME_TO_SAVE, ProcessDied, Task, end, known_error, run_task
 
 Event = dict[str, Any]
 _POLL = 0.2  # seconds

@@ -16,8 +16,9 @@ import pyarrow.parquet as pq
 
 from ..data.dataset import Dataset
 from ..errors import ImageError
-from ..execution.local import Task, run_tasks
+from ..execution.local import run_tasks
 from ..execution.ray import RayExecutor
+from ..execution.task import Task
 from .preparation import Mode, Preparation
 from .prepared import SUMMARY, Prepared, preparation_of
 from .shard import check_columns, prepare_shard, write_shard

@@ -16,9 +16,10 @@ from ..deploy.bundle import Bundle, find_bundles
 from ..deploy.ensemble_bundle import CONTENT, EnsembleBundle
 from ..ensemble.stacking import with_metadata
 from ..errors import ImageError, MelanomaFusionError, RunError
-from ..execution.local import LocalExecutor, Task, run_task
+from ..execution.local import LocalExecutor
 from ..execution.lock import in_use
 from ..execution.ray import RayExecutor
+from ..execution.task import Task, run_task
 from ..images.pixels import bad_images_message, decode_images
 from ..images.prepared import image_spec
 from ..predictions import Predictions

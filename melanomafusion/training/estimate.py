@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data.dataset import Dataset
-from ..execution.local import Task, run_task
+from ..execution.task import Task, run_task
 from ..recipes.recipe import Recipe
 from ..run_progress import OnEvent, shown
 from .checks import check_run

@@ -8,7 +8,8 @@ import time
 import pytest
 
 from melanomafusion.errors import BundleError, ImageError, RunError
-from melanomafusion.execution.local import LocalExecutor, Task, run_task, run_tasks
+from melanomafusion.execution.local import LocalExecutor, run_tasks
+from melanomafusion.execution.task import Task, run_task
 
 TASKS = """
 import os, subprocess, sys, time

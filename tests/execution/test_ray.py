@@ -13,7 +13,7 @@ from ray.cluster_utils import Cluster
 import melanomafusion as mf
 from melanomafusion.errors import ImageError, RunError
 from melanomafusion.execution import stopping
-from melanomafusion.execution.local import ProcessDied, Task
+from melanomafusion.execution.task import ProcessDied, Task
 from melanomafusion.testing import make_siim_isic
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own
