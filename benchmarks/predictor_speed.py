@@ -50,13 +50,14 @@ def worker(engine, folder, backbone, size, batch):
     runs = torch_run(backbone, size, batch) if engine == "pytorch" else our_runs(engine, folder, size, batch)
     print("ready", flush=True)
     for _ in sys.stdin:
-        seconds = {}
-        for name, run in runs.items():
+        for run in runs.values():
             run()  # the caches were another engine's
-            started = time.perf_counter()
-            for _ in range(BATCHES):
+        seconds = dict.fromkeys(runs, 0.0)
+        for _ in range(BATCHES):
+            for name, run in runs.items():  # in turns: the machine's moods are shared by those that are compared
+                started = time.perf_counter()
                 run()
-            seconds[name] = (time.perf_counter() - started) / BATCHES
+                seconds[name] += (time.perf_counter() - started) / BATCHES
         print(json.dumps(seconds), flush=True)
 
 
@@ -135,7 +136,7 @@ def started(engine, torch_python, folder, backbone, size, batch):
 
 
 def measure(backbone, size, batch, torch_python):
-    """Seconds per batch of each engine, in turns."""
+    """Seconds per batch of each engine in each turn."""
     engines = ["keras", "onnxruntime", "openvino", *([BFLOAT16] if has_bfloat16() else [])]
     engines += ["pytorch"] if torch_python else []
     times = {}
@@ -154,7 +155,7 @@ def measure(backbone, size, batch, torch_python):
             for process in workers.values():
                 process.stdin.close()
                 process.wait()
-    return {engine: statistics.median(values) for engine, values in times.items()}
+    return times
 
 
 def main():
@@ -173,13 +174,15 @@ def main():
         return
     found = {}
     for backbone, size, batch in SETTINGS:
-        seconds = measure(backbone, size, batch, options.torch_python)
+        times = measure(backbone, size, batch, options.torch_python)
+        seconds = {engine: statistics.median(values) for engine, values in times.items()}
         print(f"\n{backbone} at {size}, batch {batch}, {os.cpu_count()} cores: images/s, ratio to Keras")
         for engine, value in seconds.items():
             print(f"  {engine:30} {batch / value:7.1f}  {seconds['keras'] / value:5.2f} ×", flush=True)
         for engine in [name for name in seconds if name + WITH_MAP in seconds]:
-            slower = seconds[engine + WITH_MAP] / seconds[engine] - 1
-            print(f"  heat map with {engine}: {slower:+.1%} time")
+            turns = zip(times[engine + WITH_MAP], times[engine], strict=True)
+            slower = statistics.median(with_map / without for with_map, without in turns) - 1
+            print(f"  heat map with {engine}: {slower:+.1%} time, median of turns")
         for engine in [name for name in seconds if name in ("openvino", BFLOAT16) and "pytorch" in seconds]:
             print(f"  {engine} / pytorch: {seconds['pytorch'] / seconds[engine]:.2f} ×")
         found[backbone] = seconds
