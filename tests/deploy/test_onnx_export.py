@@ -1,6 +1,7 @@
 """`export_onnx`: the file computes what Keras computes, suffices alone, and is not kept where it does not."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
@@ -93,6 +94,28 @@ def test_every_family_of_backbones_is_exported(tmp_path, backbone):
     bundle = Bundle.read(tmp_path / "bundle")
     inputs = random_inputs(bundle.spec, bundle.encoder, 2, seed=9)
     outputs_agree(bundle, OnnxRuntime(str(file)).run(inputs), inputs)
+
+
+@pytest.mark.parametrize("options", [{}, {"threads": 1}, {"threads": 1, "at_once": 2}])
+def test_openvino_computes_a_batch_as_it_computes_its_records_from_several_threads_too(exported, options):
+    engine = OpenVino(str(exported.path / "model.onnx"), **options)
+    inputs = random_inputs(exported.spec, exported.encoder, 7, seed=9)
+    records = [engine.run({name: values[[row]] for name, values in inputs.items()}) for row in range(7)]
+    with ThreadPoolExecutor(3) as threads:
+        batches = list(threads.map(engine.run, [inputs] * 6))
+    for batch in batches:
+        outputs_agree(exported, batch, inputs)
+        for name, values in batch.items():
+            np.testing.assert_allclose(values, np.concatenate([one[name] for one in records]), atol=1e-5, rtol=0)
+
+
+def test_openvino_computes_on_after_a_batch_that_it_cannot_compute(exported):
+    engine = OpenVino(str(exported.path / "model.onnx"))
+    inputs = random_inputs(exported.spec, exported.encoder, 4, seed=9)
+    for wrong in ({**inputs, "image": inputs["image"][..., :2]}, {**inputs, "photo": inputs["image"]}):
+        with pytest.raises(BundleError, match="OpenVINO cannot compute it"):
+            engine.run(wrong)
+    outputs_agree(exported, engine.run(inputs), inputs)
 
 
 def test_the_heat_map_is_that_of_gradcam(exported):
