@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from threading import Lock
 
+import cv2
 import numpy as np
 
 from .augment import Augmentation, dihedral_view, record_generator
@@ -82,7 +83,13 @@ class ImageBatches:
         return batch
 
     def augmented(
-        self, rows: np.ndarray, repeats: np.ndarray, epoch: int, seed: int, augmentation: Augmentation
+        self,
+        rows: np.ndarray,
+        repeats: np.ndarray,
+        epoch: int,
+        seed: int,
+        augmentation: Augmentation,
+        size: int | None = None,
     ) -> np.ndarray:
         """Images changed by chance that follows from (seed, epoch, row, repeat) alone.
 
@@ -92,16 +99,23 @@ class ImageBatches:
             epoch: from 0.
             seed: of the run.
             augmentation: (image uint8, generator) → image uint8.
+            size: side to which the images are then reduced; as they are without it.
 
         Returns:
             (B, H, H, 3) float32, 0–255.
         """
-        batch = self._empty(len(rows))
+        batch = self._empty(len(rows), size)
         for place, (row, repeat) in enumerate(zip(rows.tolist(), repeats.tolist(), strict=True)):
             image = self.pixels.load(self.names[row])
-            batch[place] = augmentation(image, record_generator(seed, epoch, row, repeat))
+            image = augmentation(image, record_generator(seed, epoch, row, repeat))
+            batch[place] = image if len(image) == batch.shape[1] else _reduced(image, batch.shape[1])
         return batch
 
-    def _empty(self, count: int) -> np.ndarray:
-        size = self.pixels.spec.size
+    def _empty(self, count: int, size: int | None = None) -> np.ndarray:
+        size = size or self.pixels.spec.size
         return _BUFFERS.take((count, size, size, 3))
+
+
+def _reduced(image: np.ndarray, size: int) -> np.ndarray:
+    """A square image with fewer pixels, each the mean of what it covers: nothing is aliased."""
+    return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)

@@ -46,6 +46,7 @@ def training_pipeline(
     oversample_to: float = 0.2,
     source_weights: Mapping[str, float] | None = None,
     source_sampling: Mapping[str, float] | None = None,
+    image_size: int | None = None,
     augmentation: str | Augmentation = "light",
     mixup: float = 0.0,
     cutmix: float = 0.0,
@@ -68,6 +69,7 @@ def training_pipeline(
         oversample_to: share of positives in an epoch, for "oversample".
         source_weights: source → factor of its records' weights; sources not named have 1.
         source_sampling: source → records drawn in an epoch, as a multiple of its records; sources not named have 1.
+        image_size: side to which images are reduced once they are augmented; that of `spec` without it.
         augmentation: a name from `images/policies.py` ("none", "light", "medium", …), or a function (image (H, H, 3)
             uint8, numpy Generator) → image.
         mixup: parameter of the Beta distribution by which records of a batch are mixed; 0 for none.
@@ -115,11 +117,11 @@ def training_pipeline(
         counter=counter or EpochCounter(),
         left_out=first_batch * batch_size,
     )
-    images = _image_batches(dataset, spec, pixels)
+    images, size = _image_batches(dataset, spec, pixels), _reduced_size(image_size, spec)
 
     def make_batch(rows: np.ndarray, repeats: np.ndarray, epoch: np.ndarray, *others: np.ndarray) -> Any:
         number = int(epoch[0])
-        batch = _NO_IMAGES if images is None else images.augmented(rows, repeats, number, seed, policy)
+        batch = _NO_IMAGES if images is None else images.augmented(rows, repeats, number, seed, policy, size)
         if mixing and len(rows) > 1:
             return mixing.mix(
                 batch, *others, rng=np.random.default_rng((seed, number, int(rows[0]), int(repeats[0]), 1))
@@ -129,7 +131,7 @@ def training_pipeline(
     def to_batch(*arrays: tf.Tensor) -> tuple[Any, Any, Any]:
         made = tf.numpy_function(make_batch, arrays, [tf.float32] * 4, stateful=False)
         others = [tf.ensure_shape(values, given.shape) for values, given in zip(made[1:], arrays[3:], strict=True)]
-        return _inputs(made[0], others[0], encoder, spec), others[1], others[2]
+        return _inputs(made[0], others[0], encoder, size), others[1], others[2]
 
     batches = _records(epochs).batch(batch_size).map(to_batch, num_parallel_calls=_PARALLEL, deterministic=True)
     steps = -(-len(epochs) // batch_size)
@@ -172,7 +174,7 @@ def inference_pipeline(
             batch = tf.numpy_function(
                 lambda rows: images.load(rows, view), [records["row"]], tf.float32, stateful=False
             )
-        inputs = _inputs(batch, records.get("metadata"), encoder, spec)
+        inputs = _inputs(batch, records.get("metadata"), encoder, spec.size if spec else None)
         return (inputs, records["target"]) if "target" in records else (inputs,)
 
     records = tf.data.Dataset.from_tensor_slices(columns).batch(batch_size)
@@ -193,10 +195,21 @@ def _check_inputs(encoder: MetadataEncoder | None, spec: ImageSpec | None) -> No
         raise RecipeError("A pipeline needs an encoder (metadata), a spec (images), or both. Received: neither")
 
 
-def _inputs(images: Any, metadata: Any, encoder: MetadataEncoder | None, spec: ImageSpec | None) -> dict[str, Any]:
+def _reduced_size(image_size: int | None, spec: ImageSpec | None) -> int | None:
+    if image_size is None:
+        return spec.size if spec else None
+    if spec is None or type(image_size) is not int or not 8 <= image_size <= spec.size:
+        known = "no images" if spec is None else f"images of {spec.size} pixels"
+        raise RecipeError(
+            f"image_size reduces images, to 8 pixels at least. Received: image_size={image_size!r}, {known}"
+        )
+    return image_size
+
+
+def _inputs(images: Any, metadata: Any, encoder: MetadataEncoder | None, size: int | None) -> dict[str, Any]:
     inputs = {}
-    if spec is not None:
-        inputs["image"] = tf.ensure_shape(images, (None, spec.size, spec.size, 3))
+    if size is not None:
+        inputs["image"] = tf.ensure_shape(images, (None, size, size, 3))
     if encoder is not None:
         inputs["metadata"] = metadata
     return inputs

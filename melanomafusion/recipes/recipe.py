@@ -164,6 +164,10 @@ class Recipe:
         """The augmentation of a stage: its own, else the recipe's."""
         return self.augmentation if stage.augmentation is None else stage.augmentation
 
+    def image_size_of(self, stage: Stage) -> int:
+        """The side of the images that a stage learns from, in pixels: its share of the recipe's, and at least 32."""
+        return max(32, round(self.image_size * stage.image_scale))
+
     def model_options(self, metadata_width: int) -> dict[str, Any]:
         """The arguments of `build_fusion_model` that the recipe says: all but the weights.
 

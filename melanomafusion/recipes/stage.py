@@ -33,6 +33,9 @@ class Stage:
         plateau_patience: epochs without improvement before that.
         early_stopping_patience: epochs without improvement before the stage ends; None to run all epochs.
         early_stopping_min_delta: a smaller gain is no improvement to early stopping.
+        image_scale: side of the images that this stage learns from, as a share of the recipe's; 32 pixels at least.
+            Steps cost its square, and what is learnt from smaller images often scores larger ones better (Touvron et
+            al. 2019, arXiv 1906.06423). What is watched and scored has the recipe's size.
         augmentation: of this stage; the recipe's where None. With "head", "none" and no mixing the frozen backbone sees
             each image once, whatever the number of epochs.
     """
@@ -50,6 +53,7 @@ class Stage:
     plateau_patience: int = 2
     early_stopping_patience: int | None = 6
     early_stopping_min_delta: float = 0.0
+    image_scale: float = 1.0
     augmentation: Augmentation | None = None
 
 

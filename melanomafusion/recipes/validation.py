@@ -98,6 +98,8 @@ def _stage_checks(stage: Stage, recipe: Recipe) -> list[tuple[bool, str]]:
         ),
         (0 < stage.plateau_factor < 1, f"plateau_factor={stage.plateau_factor}: between 0 and 1"),
         (0 < stage.top_share <= 1, f"top_share={stage.top_share}: above 0, up to 1"),
+        (0 < stage.image_scale <= 1, f"image_scale={stage.image_scale}: above 0, up to 1"),
+        (recipe.uses_images or stage.image_scale == 1, "image_scale: for recipes with images"),
         (0 <= stage.warmup_epochs < stage.epochs, "warmup_epochs: from 0 to fewer than epochs"),
         (
             stage.weight_decay == 0 or stage.optimizer == "adamw",

@@ -38,7 +38,8 @@ _PART = 4096
 def trains_on_features(recipe: Recipe, stage: Stage) -> bool:
     """Whether every epoch of a stage sees the same features: the backbone frozen, the images as they are."""
     frozen = recipe.uses_images and stage.trainable == "head"
-    return frozen and recipe.augmentation_of(stage) == "none" and not (recipe.mixup or recipe.cutmix)
+    as_they_are = recipe.augmentation_of(stage) == "none" and not (recipe.mixup or recipe.cutmix)
+    return frozen and as_they_are and recipe.image_size_of(stage) == recipe.image_size
 
 
 def build_head(model: keras.Model) -> keras.Model:

@@ -16,6 +16,7 @@ from ..images.epochs import EpochCounter
 from ..images.pipeline import inference_pipeline, training_pipeline
 from ..images.pixels import Pixels
 from ..images.spec import ImageSpec
+from ..models.any_size import for_any_size
 from ..recipes.recipe import Recipe
 from ..recipes.stage import Stage
 from .feature_store import Features
@@ -44,8 +45,8 @@ class StageInputs:
     report: Callable[[dict[str, Any]], None]
 
     def of(self, model: keras.Model, stage: Stage, *, first_batch: int = 0) -> tuple[keras.Model, Any, Any]:
-        """What a stage trains (the model or, sharing its layers, its head), its pipeline, and that of the validation
-        records (None where there are none).
+        """What a stage trains (the model or, sharing its layers, its head or one for smaller images), its pipeline, and
+        that of the validation records (None where there are none).
 
         Args:
             model: the whole model, frozen as the stage wants it.
@@ -55,13 +56,21 @@ class StageInputs:
         if self.spec is not None and trains_on_features(self.recipe, stage):
             return self._of_features(model, self.spec, first_batch)
         augmentation = self.recipe.augmentation_of(stage) if self.spec else "none"
+        size = self.recipe.image_size_of(stage) if self.spec else None
+        if size is not None and size < self.recipe.image_size:
+            model = for_any_size(model, self.recipe.backbone)
         watched = None
         if self.validation is not None:
             watched = inference_pipeline(
                 self.validation, self.encoder, self.spec, batch_size=self._at_once, pixels=self.pixels
             )
         training = self._training(
-            self.encoder, self.spec, augmentation=augmentation, pixels=self.pixels, first_batch=first_batch
+            self.encoder,
+            self.spec,
+            image_size=size,
+            augmentation=augmentation,
+            pixels=self.pixels,
+            first_batch=first_batch,
         )
         return model, training, watched
 

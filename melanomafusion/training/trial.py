@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from ..models.any_size import for_any_size
 from ..models.fusion_model import build_fusion_model
 from ..recipes.recipe import Recipe
 from ..recipes.stage import Stage
@@ -50,7 +51,11 @@ class Trial:
             stage: one of the recipe's; on the features of a frozen backbone where it trains on them.
         """
         if not (self.recipe.uses_images and trains_on_features(self.recipe, stage)):
-            return self._step(in_parts(self.model, self.recipe), stage, self.inputs)
+            model, inputs, size = self.model, self.inputs, self.recipe.image_size_of(stage)
+            if self.recipe.uses_images and size < self.recipe.image_size:
+                model = for_any_size(model, self.recipe.backbone)
+                inputs = {**inputs, "image": inputs["image"][:, :size, :size]}
+            return self._step(in_parts(model, self.recipe), stage, inputs)
         set_trainable(self.model, self.recipe, stage)
         head = build_head(self.model)
         features = [np.zeros((self.records, *given.shape[1:]), "float32") for given in head.inputs]

@@ -125,6 +125,17 @@ def test_pictures_of_a_record_change_from_epoch_to_epoch(dataset):
     assert not {image.tobytes() for image in first} & {image.tobytes() for image in second}
 
 
+def test_images_are_reduced_once_they_are_augmented_and_nothing_else_changes(dataset, encoder):
+    options = {"batch_size": 8, "augmentation": "medium", "seed": 3}
+    images, *others = epoch(training_pipeline(dataset, encoder, SPEC, **options))
+    reduced, *same = epoch(training_pipeline(dataset, encoder, SPEC, image_size=SIZE // 2, **options))
+    halves = images["image"].reshape(-1, SIZE // 2, 2, SIZE // 2, 2, 3).mean(axis=(2, 4))
+    np.testing.assert_allclose(reduced["image"], halves, atol=0.51)  # rounded to whole grey levels
+    np.testing.assert_array_equal(reduced["metadata"], images["metadata"])
+    for ours, theirs in zip(same, others, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
 def test_another_seed_gives_another_order_and_other_pictures(dataset, encoder):
     plain = [epoch(training_pipeline(dataset, encoder, SPEC, augmentation="none", seed=s)) for s in (0, 1)]
     assert list(rows_of(plain[0][0])) != list(rows_of(plain[1][0]))
@@ -296,6 +307,12 @@ def test_pixels_of_another_size_are_refused(dataset):
         training_pipeline(dataset, None, SPEC, pixels=undecoded_pixels(dataset, ImageSpec(32)))
 
 
+@pytest.mark.parametrize("image_size", [SIZE + 1, 7, 0, -8, 8.5, "8", True])
+def test_a_size_to_which_images_cannot_be_reduced_is_refused(dataset, image_size):
+    with pytest.raises(RecipeError, match=r"reduces images.*Received: image_size=.*images of 16 pixels"):
+        training_pipeline(dataset, None, SPEC, image_size=image_size)
+
+
 @pytest.mark.parametrize("option", [{"class_weight": "class_weight"}, {"augmentation": "heavy"}])
 def test_unknown_options_are_refused(dataset, encoder, option):
     with pytest.raises(RecipeError, match="Received"):
@@ -317,6 +334,7 @@ def test_unknown_options_are_refused(dataset, encoder, option):
         {"seed": -1},
         {"augmentation": ["light"]},
         {"class_weight": ["balanced"]},
+        {"image_size": 8},
     ],
     ids=str,
 )

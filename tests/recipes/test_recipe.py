@@ -128,6 +128,19 @@ def test_every_augmentation_is_that_of_a_recipe_and_of_a_stage(augmentation):
     assert stage(augmentation=augmentation).stages[0].augmentation == augmentation
 
 
+def test_the_images_of_a_stage_are_a_share_of_the_recipes():
+    recipe = Recipe("r", image_size=224, stages=(Stage(image_scale=0.715), Stage()))
+    assert [recipe.image_size_of(stage) for stage in recipe.stages] == [160, 224]
+    assert [recipe.replace(image_size=64).image_size_of(stage) for stage in recipe.stages] == [46, 64]
+    assert [recipe.replace(image_size=40).image_size_of(stage) for stage in recipe.stages] == [32, 40]
+
+
+def test_json_of_stages_from_before_image_scale_is_read():
+    content = Recipe("r", stages=(Stage(),)).to_dict()
+    del content["stages"][0]["image_scale"]
+    assert Recipe.from_dict(content) == Recipe("r", stages=(Stage(),))
+
+
 def test_nothing_is_mixed_weighted_or_sampled_unless_asked_for():
     recipe = Recipe("r")
     assert (recipe.mixup, recipe.cutmix, recipe.source_weights, recipe.source_sampling) == (0, 0, {}, {})
@@ -493,6 +506,10 @@ def test_text_where_a_list_of_names_belongs_is_refused():
         {"stages": (Stage(plateau_patience=-1),)},
         {"stages": (Stage(early_stopping_patience=-1),)},
         {"stages": (Stage(optimizer="adamw", weight_decay=-1.0),)},
+        {"stages": (Stage(image_scale=0.0),)},
+        {"stages": (Stage(image_scale=1.1),)},
+        {"stages": (Stage(image_scale=float("nan")),)},
+        {"stages": (Stage(image_scale=0.5),), "fusion": "metadata"},
     ],
 )
 def test_impossible_values_are_refused(fields):

@@ -25,6 +25,7 @@ RECIPES = {
         stages=({"trainable": "head", "epochs": 4, "schedule": "plateau", "plateau_patience": 1},),
     ),
     "two-stage": TINY.replace(
+        image_size=40,
         augmentation="light",
         ema=0.9,
         imbalance="oversample",
@@ -32,6 +33,7 @@ RECIPES = {
             {"trainable": "head", "epochs": 2, "learning_rate": 1e-3, "early_stopping_patience": None},
             {
                 "trainable": "all",
+                "image_scale": 0.8,
                 "epochs": 3,
                 "learning_rate": 4e-3,
                 "backbone_learning_rate": 1e-3,
