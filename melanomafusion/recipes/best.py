@@ -24,7 +24,7 @@ Chosen on training lesions alone (4:1 by lesion, 128 pixels, 10 epochs): augment
 AUC 0.80 instead of 0.90) or at 1e-4 (0.885), batch norm that learns (0.881), mixup 0.2 (0.888).
 
 Tried on the test lesions too, at 192 pixels, seed 0, and not better: 20 epochs with all fields hidden in 20 % of the
-records (accuracy 82.1 %, 0.908 and 0.961, 42 minutes on a newer processor; without metadata 80.9 %, 0.903 and 0.956, nearer than above);
+records (accuracy 82.1 %, 0.908 and 0.961, 42 minutes on a newer processor; without metadata 80.9 %, 0.903 and 0.956);
 the mean of four lesion folds of 9 epochs at 160 pixels from block 3 on, fields hidden in 40 % (81.7 %, 0.892 and 0.953;
 without metadata 80.6 %, 0.893 and 0.948); 160 pixels and 11 epochs with all fields hidden in 20 % (82.5 %, 0.904 and
 0.955, 26 minutes; without metadata 80.2 %, 0.899 and 0.948; scored at 192 pixels its melanoma AUC is 0.907); all fields
