@@ -12,8 +12,21 @@ from .page import Page
 from .slots import RETRY_AFTER, Busy
 from .uploads import UploadError
 
-_FIELDS = {"image", "sex", "age_approx", "anatom_site_general_challenge", "heatmap"}
+FIELDS = ("image", "sex", "age_approx", "anatom_site_general_challenge", "heatmap")  # of the form
+_LONGEST_NAME = 40  # characters of a field nobody knows that are said again
 _AS_JSON = ("/api/", "/healthz")
+
+
+async def refuse_unknown_fields(request: Request) -> None:
+    """Nothing may be sent that nobody reads: `age` for `age_approx` would be a score without an age.
+
+    Raises:
+        MetadataError: a field of the form, or anything in the address, that is not one of `FIELDS` in the form.
+    """
+    unknown = [repr(name[:_LONGEST_NAME]) for name in await request.form() if name not in FIELDS]
+    unknown += [f"{name[:_LONGEST_NAME]!r} (in the address)" for name in request.query_params]
+    if unknown:
+        raise MetadataError(f"There is no field {', '.join(unknown)}. Fields of the form: {', '.join(FIELDS)}.")
 
 
 def add_refusals(app: FastAPI, page: Page) -> None:
@@ -45,7 +58,7 @@ def add_refusals(app: FastAPI, page: Page) -> None:
     @app.exception_handler(RequestValidationError)
     async def form_refused(request: Request, error: RequestValidationError) -> Response:
         # FastAPI's own answer would send back what was sent.
-        wrong = sorted({str(problem["loc"][-1]) for problem in error.errors()} & _FIELDS)
+        wrong = sorted({str(problem["loc"][-1]) for problem in error.errors()} & set(FIELDS))
         return refused(request, 422, f"{', '.join(wrong) or 'The form'}: not as expected. See /docs for the fields.")
 
     @app.exception_handler(HTTPException)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
-from fastapi import FastAPI, File, Form, UploadFile
+from fastapi import Depends, FastAPI, File, Form, UploadFile
 from fastapi.responses import HTMLResponse, PlainTextResponse
 
 from ..deploy.predictor import Predictor
@@ -13,6 +13,7 @@ from .answer import Answer, answer
 from .measures import Measures
 from .page import Page
 from .pdf import report_pdf
+from .refusals import refuse_unknown_fields
 from .schema import ErrorOut, ModelOut, PredictionOut
 from .slots import Slots
 
@@ -27,6 +28,7 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
     422: {"model": ErrorOut, "description": "A damaged image, or a field that cannot be meant"},
     503: {"model": ErrorOut, "description": "Busy; Retry-After says when to come again"},
 }
+_KNOWN_FIELDS = [Depends(refuse_unknown_fields)]
 Fields = dict[str, str | None]
 Answered = Callable[..., Awaitable[Answer]]
 
@@ -44,7 +46,7 @@ def answered_by(predictor: Predictor, slots: Slots) -> Answered:
 def add_api(app: FastAPI, answered: Answered, page: Page, measures: Measures) -> None:
     """`/api/v1/predict`, `/api/v1/model`, `/healthz`, `/metrics`."""
 
-    @app.post("/api/v1/predict", responses=_ERRORS, summary="Score one image")
+    @app.post("/api/v1/predict", responses=_ERRORS, dependencies=_KNOWN_FIELDS, summary="Score one image")
     async def predict(
         image: _Image = None,
         sex: _Text = None,
@@ -52,7 +54,10 @@ def add_api(app: FastAPI, answered: Answered, page: Page, measures: Measures) ->
         anatom_site_general_challenge: _Text = None,
         heatmap: Annotated[bool, Form(description="Give the heat map too.")] = False,
     ) -> PredictionOut:
-        """Score, calibrated probability, classes, models, warnings, and the heat map where asked for."""
+        """Score, calibrated probability, classes, models, warnings, and the heat map where asked for.
+
+        A field of any other name is refused.
+        """
         fields = _fields(sex, age_approx, anatom_site_general_challenge)
         return page.as_json(await answered(image, fields, heatmap=heatmap))
 
@@ -77,7 +82,7 @@ def add_pages(app: FastAPI, answered: Answered, page: Page, slots: Slots, predic
     async def form() -> HTMLResponse:
         return HTMLResponse(page.form())
 
-    @app.post("/", include_in_schema=False)
+    @app.post("/", dependencies=_KNOWN_FIELDS, include_in_schema=False)
     async def result(
         image: _Image = None,
         sex: _Text = None,

@@ -122,6 +122,21 @@ def test_fields_that_cannot_be_meant_are_refused(client, painted, fields, messag
     assert message in answer.json()["error"]
 
 
+def test_a_field_that_nobody_reads_is_refused_rather_than_left_out_of_the_score(client, painted):
+    answer = sent(client, painted(), sex="female", age="45", **{"<b>" * 100: "x"})
+    assert answer.status_code == 422
+    assert "There is no field 'age', '<b><b>" in answer.json()["error"]
+    assert "age_approx" in answer.json()["error"]
+    assert len(answer.json()["error"]) < 250
+    in_the_address = client.post(f"{URL}?sex=female", files={"image": ("lesion.jpg", painted(), "image/jpeg")})
+    assert in_the_address.status_code == 422
+    assert "'sex' (in the address)" in in_the_address.json()["error"]
+    page = client.post("/", files={"image": ("lesion.jpg", painted(), "image/jpeg")}, data={"<b>age</b>": "45"})
+    assert page.status_code == 422
+    assert "&lt;b&gt;age" in page.text
+    assert "<b>age" not in page.text
+
+
 def test_without_an_image_or_with_text_for_one_it_is_refused(client):
     assert "There is no image" in client.post(URL).json()["error"]
     answer = client.post(URL, data={"image": "lesion.jpg"})
