@@ -12,8 +12,8 @@ def read_rows(path: Path) -> tuple[list[str], list[list[str]], list[int]]:
     """Header, rows of stripped values, and the line each row begins on (header = 1); blank lines are left out.
 
     Raises:
-        TableError: the file cannot be read, is empty or not UTF-8 text, a header stands twice (but for case or spaces),
-            or rows differ in length; every such row is named.
+        TableError: the file cannot be read, is empty or not UTF-8 text, has another separator than the comma, a header
+            stands twice (but for case or spaces), or rows differ in length; every such row is named.
     """
     rows: list[list[str]] = []
     lines: list[int] = []
@@ -35,6 +35,12 @@ def read_rows(path: Path) -> tuple[list[str], list[list[str]], list[int]]:
     if not rows:
         raise TableError(str(path), ["the file is empty"], "Expected a header line and rows.")
     header = rows[0]
+    if len(header) == 1 and (separators := [mark for mark in ";\t|" if mark in header[0]]):
+        raise TableError(
+            str(path),
+            [f"row {lines[0]}: one column, {header[0]!r}"],
+            f"The columns seem to be separated by {separators[0]!r}. Save the table with commas.",
+        )
     problems = [f"column {name!r} stands twice in the header" for name in _twice(header)]
     problems += [
         f"row {line}: {len(row)} values, the header has {len(header)}"

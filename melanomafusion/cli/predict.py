@@ -94,6 +94,8 @@ def _predictions(
     from ..progress import progress_bar
 
     table, rows = metadata_of(list(paths), given, csv)
+    if csv is not None:
+        _tell_of_missing(csv, [name for name in predictor.fields if name not in table or table[name].isna().all()])
     found: list[Prediction] = []
     with progress_bar(Console(stderr=True), "predicting", unit="images") as show:
         encoded = predictor.iter_predictions(list(paths.values()), table, rows=rows, on_bad_image=on_bad_image.value)
@@ -101,6 +103,13 @@ def _predictions(
             found.append(prediction)
             show({"done": len(found), "total": len(paths)})
     return found
+
+
+def _tell_of_missing(csv: Path, fields: list[str]) -> None:
+    """A column of another name than those that are looked for would go unnoticed."""
+    if fields:
+        note = f"Note: {csv} has no value of {', '.join(fields)}: missing for all images."
+        Console(stderr=True, soft_wrap=True).print(note, markup=False)
 
 
 def _show(found: list[Prediction], predictor: Predictor, out: Path | None, as_json: bool) -> None:

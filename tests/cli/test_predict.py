@@ -139,6 +139,15 @@ def test_an_image_without_a_row_is_named(shell, run, images, tmp_path):
     assert f"no row for image {rows[-1].split(',')[0]!r}" in err
 
 
+def test_a_field_without_any_value_in_the_table_is_told(shell, run, images, tmp_path):
+    frame = pd.read_csv(images.parent / "table.csv").rename(columns={"age_approx": "years"})
+    frame.to_csv(tmp_path / "renamed.csv", index=False)
+    code, _, err = shell("predict", run, images, "--csv", tmp_path / "renamed.csv")
+    assert code == 0
+    assert "renamed.csv has no value of age_approx: missing for all images." in err
+    assert "no value" not in shell("predict", run, images, "--csv", images.parent / "table.csv")[2]
+
+
 def test_metadata_that_the_model_does_not_look_at_are_refused(shell, image_only, images):
     for option in (["--sex", "male"], ["--csv", images.parent / "table.csv"]):
         code, _, err = shell("predict", image_only, images, *option)

@@ -75,6 +75,13 @@ def test_a_file_that_is_no_table_is_refused_by_name(write, content, problem):
     assert caught.value.problems[0].startswith(problem)
 
 
+@pytest.mark.parametrize("mark", [";", "\t", "|"])
+def test_another_separator_than_the_comma_is_named(write, mark):
+    with pytest.raises(TableError, match=r"row 1: one column") as refused:
+        read_text_table(write(mark.join(["image_name", "sex"]) + "\n" + mark.join(["a", "male"]) + "\n"))
+    assert f"separated by {mark!r}. Save the table with commas." in str(refused.value)
+
+
 def test_every_row_that_is_too_long_is_reported_with_its_line(write):
     with pytest.raises(TableError) as caught:
         read_text_table(write('image_name,note\na,left, upper\nb,"left, upper"\nc,x,y,z\n'))
