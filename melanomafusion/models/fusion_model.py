@@ -97,6 +97,18 @@ def build_fusion_model(
     return keras.Model(inputs, logits, name=f"{fusion}_{backbone}" if takes_image else "metadata")
 
 
+def divide_logits(model: keras.Model, temperature: float) -> None:
+    """Divide the logits of a model of `build_fusion_model` by a temperature, in its head's weights.
+
+    Args:
+        model: changed in place.
+        temperature: above 0.
+    """
+    head = model.get_layer("head")
+    for variable in (head.kernel, head.bias):
+        variable.assign(variable / temperature)
+
+
 def _metadata_branch(x: Tensor, widths: Sequence[int], dropout: float, *, batch_norm: bool) -> Tensor:
     for i, units in enumerate(widths, start=1):
         # A bias before batch norm is taken out again; its gradient is rounding, along which Adam would wander.

@@ -79,6 +79,9 @@ class Recipe:
         cutmix: the same for rectangles cut from one image into another.
         source_weights: source → factor of its records' weights; 1 where it is not named.
         source_sampling: source → records drawn in an epoch, as a multiple of its records; 1 where it is not named.
+        temperature: class scores are softmax(logits / temperature); the weights that training gives contain it. Above 1
+            a class is ranked more by its own logit and less by its strongest rival's, which can raise its AUC against
+            all others; which class of a view is highest stays. 1 for binary models.
         tta: views averaged at prediction: 1, or 8 (turns and mirrorings).
         batch_size: records of a step.
         micro_batch_size: so many of them are computed at once on a device, and their gradients added up: less memory
@@ -124,6 +127,7 @@ class Recipe:
     cutmix: float = 0.0
     source_weights: dict[str, float] = field(default_factory=dict, hash=False)
     source_sampling: dict[str, float] = field(default_factory=dict, hash=False)
+    temperature: float = 1.0
     tta: Literal[1, 8] = 8
     batch_size: int = 32
     micro_batch_size: int | Literal["auto"] | None = None

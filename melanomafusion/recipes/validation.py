@@ -49,6 +49,8 @@ def find_problems(recipe: Recipe) -> list[str]:
             "positive_classes: some, but not all, of classes",
         ),
         (len(set(recipe.classes)) == len(recipe.classes), "classes: each once"),
+        (0 < recipe.temperature < 1e6, f"temperature={recipe.temperature}: above 0, finite"),
+        (bool(recipe.classes) or recipe.temperature == 1, "temperature: for recipes with classes"),
         (0 <= recipe.mixup < 1e6, f"mixup={recipe.mixup}: at least 0, finite"),
         (0 <= recipe.cutmix < 1e6, f"cutmix={recipe.cutmix}: at least 0, finite"),
         (recipe.uses_images or not recipe.cutmix, "cutmix: for recipes with images"),

@@ -24,7 +24,7 @@ from ..execution.lock import only_one
 from ..images.pixels import Pixels, bad_images_message, decode_images, open_pixels
 from ..images.prepared import image_spec
 from ..images.spec import ImageSpec
-from ..models.fusion_model import build_fusion_model
+from ..models.fusion_model import build_fusion_model, divide_logits
 from ..predictions import Predictions
 from ..recipes.recipe import Recipe
 from ..run_progress import shown
@@ -179,6 +179,7 @@ def _fit_fold(
         tensorboard=out / "tensorboard" if tensorboard else None,
         resume=resume,
     )
+    divide_logits(model, recipe.temperature)
     report({"kind": "predict", "fold": fold, "records": len(held_out)})
     oof = _held_out_scores(model, recipe, _with_clusters(dataset).held_out(fold)[1], encoder, spec, pixels)
     watched = None

@@ -141,6 +141,12 @@ def test_json_of_stages_from_before_image_scale_is_read():
     assert Recipe.from_dict(content) == Recipe("r", stages=(Stage(),))
 
 
+def test_json_from_before_temperature_is_read():
+    content = Recipe("r").to_dict()
+    del content["temperature"]
+    assert Recipe.from_dict(content) == Recipe("r")
+
+
 def test_nothing_is_mixed_weighted_or_sampled_unless_asked_for():
     recipe = Recipe("r")
     assert (recipe.mixup, recipe.cutmix, recipe.source_weights, recipe.source_sampling) == (0, 0, {}, {})
@@ -506,6 +512,9 @@ def test_text_where_a_list_of_names_belongs_is_refused():
         {"stages": (Stage(plateau_patience=-1),)},
         {"stages": (Stage(early_stopping_patience=-1),)},
         {"stages": (Stage(optimizer="adamw", weight_decay=-1.0),)},
+        {"classes": ("melanoma", "a", "b"), "loss": "categorical", "temperature": 0.0},
+        {"classes": ("melanoma", "a", "b"), "loss": "categorical", "temperature": float("nan")},
+        {"temperature": 2.0},
         {"stages": (Stage(image_scale=0.0),)},
         {"stages": (Stage(image_scale=1.1),)},
         {"stages": (Stage(image_scale=float("nan")),)},

@@ -176,6 +176,25 @@ def test_a_multi_class_recipe_scores_melanoma(folded, pixels, tmp_path):
     np.testing.assert_array_equal(frame["score"], frame["score_melanoma"])
 
 
+def test_a_temperature_softens_class_scores_and_changes_nothing_of_the_training(folded, pixels, tmp_path):
+    classes = sorted(folded.frame["diagnosis"].unique())
+    recipe = TINY.replace(classes=classes, loss="categorical", epochs=1, tta=1)
+    plain, soft = (
+        mf.fit_fold(recipe.replace(temperature=value), folded, 1, out=tmp_path / str(value), pixels=pixels)
+        for value in (1.0, 3.0)
+    )
+    pd.testing.assert_frame_equal(plain.history, soft.history)
+    columns = [f"score_{name}" for name in classes]
+    wanted = plain.oof.frame[columns].to_numpy() ** (1 / 3)
+    np.testing.assert_allclose(soft.oof.frame[columns], wanted / wanted.sum(axis=1, keepdims=True), atol=1e-6)
+    record = folded.held_out(1)[1].select(plain.oof.frame["image_name"][:1])
+    again = mf.Predictor(soft.bundle).predict(
+        record.frame["path"].iloc[0],
+        **{name: record.frame[name].iloc[0] for name in mf_frame() if pd.notna(record.frame[name].iloc[0])},
+    )
+    assert again.score == pytest.approx(soft.oof.frame["score"].iloc[0], abs=1e-6)
+
+
 @pytest.mark.parametrize("changes", [{"loss": "focal"}, {"imbalance": "oversample"}, {"imbalance": "class_weight"}])
 def test_losses_and_treatments_of_rare_positives_train(folded, pixels, tmp_path, changes):
     result = mf.fit_fold(TINY.replace(epochs=1, **changes), folded, 2, out=tmp_path, pixels=pixels)
