@@ -13,7 +13,6 @@ import pandas as pd
 
 from ..atomic import atomic_file, delete_parts, make_folder, write_json
 from ..data.dataset import Dataset
-from ..data.groups import cluster_keys
 from ..data.imbalance import imbalance_report
 from ..data.metadata import MetadataEncoder
 from ..deploy.bundle import write_bundle
@@ -34,7 +33,7 @@ from .devices import peak_memory, set_up_keras
 from .extra import with_extra
 from .micro_batch_size import with_micro_batch_size
 from .operating import operating_metrics
-from .predict import predict_scores
+from .predict import held_out_scores, predict_scores
 from .resume import Resume
 from .run import data_hash
 from .stages import OnEvent, train_stages
@@ -157,10 +156,7 @@ def _fit_fold(
     fit, validation = inner_split(recipe, train)
     fit = with_extra(fit, extra)
     encoder = MetadataEncoder(recipe.metadata_features).fit(fit.frame) if recipe.uses_metadata else None
-    spec = None
-    if recipe.uses_images:
-        known = pixels is not None and pixels.spec.size == recipe.image_size
-        spec = pixels.spec if known else image_spec(with_extra(dataset, extra), recipe.image_size)
+    spec = _spec_of(recipe, with_extra(dataset, extra), pixels)
     model = build_model(recipe, encoder)
     if spec is not None and pixels is None:
         pixels = _decode(with_extra(dataset, extra), spec, out / "pixels", report)
@@ -181,7 +177,7 @@ def _fit_fold(
     )
     divide_logits(model, recipe.temperature)
     report({"kind": "predict", "fold": fold, "records": len(held_out)})
-    oof = _held_out_scores(model, recipe, _with_clusters(dataset).held_out(fold)[1], encoder, spec, pixels)
+    oof = held_out_scores(model, recipe, dataset, fold, encoder=encoder, spec=spec, pixels=pixels)
     watched = None
     if recipe.threshold_rule and validation is not None:
         watched = predict_scores(model, recipe, validation, encoder=encoder, spec=spec, pixels=pixels)["score"]
@@ -224,6 +220,15 @@ def build_model(recipe: Recipe, encoder: MetadataEncoder | None) -> keras.Model:
     return build_fusion_model(weights=recipe.weights, **recipe.model_options(encoder.width if encoder else 0))
 
 
+def _spec_of(recipe: Recipe, records: Dataset, pixels: Pixels | None) -> ImageSpec | None:
+    """How images are prepared: as the pixels at hand were, where they have the recipe's size; None without images."""
+    if not recipe.uses_images:
+        return None
+    if pixels is not None and pixels.spec.size == recipe.image_size:
+        return pixels.spec
+    return image_spec(records, recipe.image_size)
+
+
 def _decode(dataset: Dataset, spec: ImageSpec, folder: Path, report: OnEvent) -> Pixels:
     bad = decode_images(
         dataset, spec, folder, on_progress=lambda done, total: report({"kind": "decode", "done": done, "total": total})
@@ -231,25 +236,3 @@ def _decode(dataset: Dataset, spec: ImageSpec, folder: Path, report: OnEvent) ->
     if bad:
         raise ImageError(bad_images_message(bad, len(dataset), leave_out="leave their records out"))
     return open_pixels(dataset, spec, folder)
-
-
-def _with_clusters(dataset: Dataset) -> Dataset:
-    keys = cluster_keys(dataset)
-    return dataset if keys is None else dataset.with_columns(cluster=keys)
-
-
-def _held_out_scores(
-    model: keras.Model,
-    recipe: Recipe,
-    held_out: Dataset,
-    encoder: MetadataEncoder | None,
-    spec: ImageSpec | None,
-    pixels: Pixels | None,
-) -> Predictions:
-    scores = predict_scores(model, recipe, held_out, encoder=encoder, spec=spec, pixels=pixels)
-    known = held_out.frame.set_index("image_name")
-    columns = [c for c in ("patient_id", "lesion_id", "cluster") if c in known and known[c].notna().any()]
-    columns += ["target", "fold", "grouped_by"]
-    if recipe.classes:
-        columns.append("diagnosis")
-    return Predictions(scores.join(known[columns], on="image_name"), "oof", name=recipe.name)

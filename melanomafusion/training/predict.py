@@ -7,12 +7,14 @@ import numpy as np
 import pandas as pd
 
 from ..data.dataset import Dataset
+from ..data.groups import cluster_keys
 from ..data.metadata import MetadataEncoder
 from ..deploy.scores import probabilities, scores_of
 from ..images.augment import VIEWS
 from ..images.pipeline import inference_pipeline
 from ..images.pixels import Pixels
 from ..images.spec import ImageSpec
+from ..predictions import Predictions
 from ..recipes.recipe import Recipe
 
 
@@ -42,3 +44,30 @@ def predict_scores(
     for column, name in enumerate(recipe.classes):
         table[f"score_{name}"] = mean[:, column]
     return table
+
+
+def held_out_scores(
+    model: keras.Model,
+    recipe: Recipe,
+    dataset: Dataset,
+    fold: int,
+    *,
+    encoder: MetadataEncoder | None,
+    spec: ImageSpec | None,
+    pixels: Pixels | None = None,
+) -> Predictions:
+    """Out-of-fold scores of a fold's records, with what they are grouped by.
+
+    Returns:
+        Columns of `predict_scores`, target, fold, grouped_by, and those of patient, lesion, cluster of copies and
+        diagnosis that are known.
+    """
+    keys = cluster_keys(dataset)
+    held_out = (dataset if keys is None else dataset.with_columns(cluster=keys)).held_out(fold)[1]
+    scores = predict_scores(model, recipe, held_out, encoder=encoder, spec=spec, pixels=pixels)
+    known = held_out.frame.set_index("image_name")
+    columns = [c for c in ("patient_id", "lesion_id", "cluster") if c in known and known[c].notna().any()]
+    columns += ["target", "fold", "grouped_by"]
+    if recipe.classes:
+        columns.append("diagnosis")
+    return Predictions(scores.join(known[columns], on="image_name"), "oof", name=recipe.name)
