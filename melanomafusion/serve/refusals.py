@@ -13,6 +13,7 @@ from .slots import RETRY_AFTER, Busy
 from .uploads import UploadError
 
 FIELDS = ("image", "sex", "age_approx", "anatom_site_general_challenge", "heatmap")  # of the form
+_MOST_NAMES = 5  # of unknown fields that are said again
 _LONGEST_NAME = 40  # characters of a field nobody knows that are said again
 _AS_JSON = ("/api/", "/healthz")
 
@@ -21,12 +22,18 @@ async def refuse_unknown_fields(request: Request) -> None:
     """Nothing may be sent that nobody reads: `age` for `age_approx` would be a score without an age.
 
     Raises:
-        MetadataError: a field of the form, or anything in the address, that is not one of `FIELDS` in the form.
+        MetadataError: a field of the form that is not one of `FIELDS` or stands in it twice, or one in the address.
     """
-    unknown = [repr(name[:_LONGEST_NAME]) for name in await request.form() if name not in FIELDS]
+    form = await request.form()
+    twice = [name for name in FIELDS if len(form.getlist(name)) > 1]
+    if twice:
+        raise MetadataError(f"{', '.join(twice)}: given more than once.")
+    unknown = [repr(name[:_LONGEST_NAME]) for name in form if name not in FIELDS]
     unknown += [f"{name[:_LONGEST_NAME]!r} (in the address)" for name in request.query_params]
     if unknown:
-        raise MetadataError(f"There is no field {', '.join(unknown)}. Fields of the form: {', '.join(FIELDS)}.")
+        more = f" and {len(unknown) - _MOST_NAMES:,} more" if len(unknown) > _MOST_NAMES else ""
+        names = ", ".join(unknown[:_MOST_NAMES])
+        raise MetadataError(f"There is no field {names}{more}. Fields of the form: {', '.join(FIELDS)}.")
 
 
 def add_refusals(app: FastAPI, page: Page) -> None:

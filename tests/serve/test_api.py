@@ -137,6 +137,15 @@ def test_a_field_that_nobody_reads_is_refused_rather_than_left_out_of_the_score(
     assert "<b>age" not in page.text
 
 
+def test_a_field_given_twice_and_many_unknown_ones_are_refused_in_short(client, painted):
+    answer = sent(client, painted(), sex=["female", "male"])
+    assert answer.status_code == 422
+    assert answer.json()["error"] == "sex: given more than once."
+    many = sent(client, painted(), **{f"field{number}": "x" for number in range(300)})
+    assert many.status_code == 422
+    assert "and 295 more" in many.json()["error"]
+
+
 def test_without_an_image_or_with_text_for_one_it_is_refused(client):
     assert "There is no image" in client.post(URL).json()["error"]
     answer = client.post(URL, data={"image": "lesion.jpg"})
