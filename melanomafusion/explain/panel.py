@@ -47,7 +47,7 @@ def plot_explanation(explanation: Explanation, image: np.ndarray) -> Figure:
     # Inside the axes of the map, so that the three pictures keep one size.
     beside = axes[1].inset_axes((0, -0.09, 1, 0.05))
     bar = figure.colorbar(shown, cax=beside, orientation="horizontal", ticks=(0, 0.5, 1))
-    bar.set_label("raises the score, relative to the highest place", fontsize=8.5)
+    bar.set_label("raises the score, relative to the highest place" + _against(explanation.signed_map), fontsize=8.5)
     draw_overlay(axes[2], image, explanation.heatmap)
     _draw_contributions(axes[3], explanation)
     name = as_label(explanation.name)
@@ -71,6 +71,14 @@ def draw_overlay(ax: Axes, image: np.ndarray, heatmap: np.ndarray) -> None:
     y = (np.arange(heatmap.shape[0]) + 0.5) * image.shape[0] / heatmap.shape[0] - 0.5
     ax.contour(x, y, heatmap, levels=[_LEVEL], colors="black", linewidths=2.4)
     ax.contour(x, y, heatmap, levels=[_LEVEL], colors="white", linewidths=1.1)
+
+
+def _against(signed_map: np.ndarray) -> str:
+    """A line where what lowers the score is stronger than what raises it, and the map shows the lesser part."""
+    highest, lowest = float(signed_map.max()), float(signed_map.min())
+    if not 0 < highest < -lowest:
+        return ""
+    return f"\n(places at 0 lower it, up to {-lowest / highest:.1f} times as strongly)"
 
 
 def _draw_contributions(ax: Axes, explanation: Explanation) -> None:

@@ -95,6 +95,21 @@ def test_an_empty_map_says_so_and_tints_nothing(explanation):
     assert len(figure.axes[2].images) == 1
 
 
+@pytest.mark.parametrize(
+    ("signed", "said"),
+    [
+        ([[0.2, -1.0], [0.1, -0.3]], "up to 5.0 times"),  # 1.0 / 0.2
+        ([[0.2, -0.1], [0.1, 0.0]], None),
+        ([[-0.2, -0.1], [-0.1, 0.0]], None),  # nothing is lit, which the overlay says
+    ],
+)
+def test_evidence_against_the_score_is_told_where_it_is_the_stronger(explanation, signed, said):
+    figure = plot_explanation(dataclasses.replace(explanation, signed_map=np.array(signed, "float32")), IMAGE)
+    words = "\n".join(axis.get_xlabel() for axis in [*figure.axes, *figure.axes[1].child_axes])
+    assert "raises the score" in words
+    assert (said in words) if said else ("lower it" not in words)
+
+
 def test_contributions_of_nothing_are_drawn(explanation):
     flat = dataclasses.replace(explanation, attribution=Attribution({"image": 0.0}, 0.5, 0.5), fields={})
     assert "+0.00" in texts(plot_explanation(flat, IMAGE))
