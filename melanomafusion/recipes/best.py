@@ -16,10 +16,9 @@ among them: 90 minutes on one core; on two an epoch takes 3.3 minutes, and there
 
 With the blocks before the third frozen (`trainable="top", top_share=0.825`) steps cost a quarter less. 19 such epochs,
 all else equal, the same three seeds: accuracy 82.7 % (82.7, 83.1, 82.2), melanoma AUC 0.918 (0.916, 0.924, 0.914),
-macro AUC 0.962 (0.961, 0.962, 0.962); with every field missing 81.3 %, 0.913 and 0.956; 45 minutes a seed on two cores,
-scoring among them. More epochs from there on rank the rarer classes better, no more. On
-training lesions (160 pixels, the split of the temperature below) 13 such epochs have 83.4 %, 0.903 and 0.958 where 9 of
-all layers, at equal cost, have 82.8 %, 0.885 and 0.951.
+macro AUC 0.962 (0.961, 0.962, 0.962); with every field missing 81.3 %, 0.913 and 0.956. Seed 2 took 45 minutes on two
+cores, its scoring among them. On training lesions (160 pixels, the split of the temperature below) 13 such epochs have
+83.4 %, 0.903 and 0.958 where 9 of all layers, at equal cost, have 82.8 %, 0.885 and 0.951.
 
 At 192 pixels and temperature 1 (22 November, three seeds): 82.5 %, 0.909 (0.905 to 0.914) and 0.959, 81 processor
 minutes; with every field missing (seeds 0 and 1) 81.1 %, 0.901 and 0.952. `best-ham10000-image`, seed 0, the same size
