@@ -16,6 +16,7 @@ from ..images.pixels import Pixels
 from ..images.spec import ImageSpec
 from ..predictions import Predictions
 from ..recipes.recipe import Recipe
+from .folded_norm import with_folded_norm
 
 
 def predict_scores(
@@ -32,6 +33,7 @@ def predict_scores(
     Returns:
         Columns image_name, score in [0, 1], and score_<class> for a multi-class model; rows in the data set's order.
     """
+    model = with_folded_norm(model, recipe.backbone, learns=False)
     views = VIEWS if recipe.tta == VIEWS and spec is not None else 1
     total: np.ndarray | float = 0.0
     for view in range(views):

@@ -32,6 +32,7 @@ from .callbacks import (
     WarmupCosine,
 )
 from .devices import uses_xla
+from .folded_norm import with_folded_norm
 from .micro_batches import in_parts
 from .optimizers import build_optimizer
 from .resume import Position, Resume, SaveProgress
@@ -117,7 +118,7 @@ class _Stages:
         recipe, model = self.recipe, self.model
         slow = set_trainable(model, recipe, stage)
         trained, pipeline, watched = self.inputs.of(model, stage)
-        trained, steps = in_parts(trained, recipe), int(pipeline.cardinality())
+        trained, steps = as_trained(trained, recipe), int(pipeline.cardinality())
         seen = SeenScores(steps, recipe.batch_size, len(recipe.classes) or 1)
         trained.compile(
             build_optimizer(stage, slow), self.loss, weighted_metrics=[], metrics=[seen], jit_compile=uses_xla(recipe)
@@ -176,6 +177,17 @@ class _Stages:
 
 def _fit(model: keras.Model, pipeline: Any, first_epoch: int, last_epoch: int, callbacks: list[Any]) -> None:
     model.fit(pipeline, initial_epoch=first_epoch, epochs=last_epoch, callbacks=callbacks, shuffle=False, verbose=0)
+
+
+def as_trained(model: keras.Model, recipe: Recipe) -> keras.Model:
+    """What is compiled and fitted: of the model's layers, which its training trains.
+
+    Args:
+        model: the whole one or its head on features, frozen as the stage wants it.
+        recipe: whose stage it is.
+    """
+    model = with_folded_norm(model, recipe.backbone, learns=True)
+    return in_parts(model, recipe)
 
 
 def build_loss(recipe: Recipe) -> keras.losses.Loss:

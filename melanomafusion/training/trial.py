@@ -16,9 +16,9 @@ from ..recipes.recipe import Recipe
 from ..recipes.stage import Stage
 from .devices import uses_xla
 from .features import build_head, trains_on_features
-from .micro_batches import ModelInParts, in_parts
+from .micro_batches import ModelInParts
 from .optimizers import build_optimizer
-from .stages import build_loss, set_trainable
+from .stages import as_trained, build_loss, set_trainable
 
 
 class Trial:
@@ -50,16 +50,16 @@ class Trial:
         Args:
             stage: one of the recipe's; on the features of a frozen backbone where it trains on them.
         """
+        set_trainable(self.model, self.recipe, stage)
         if not (self.recipe.uses_images and trains_on_features(self.recipe, stage)):
             model, inputs, size = self.model, self.inputs, self.recipe.image_size_of(stage)
             if self.recipe.uses_images and size < self.recipe.image_size:
                 model = for_any_size(model, self.recipe.backbone)
                 inputs = {**inputs, "image": inputs["image"][:, :size, :size]}
-            return self._step(in_parts(model, self.recipe), stage, inputs)
-        set_trainable(self.model, self.recipe, stage)
+            return self._step(as_trained(model, self.recipe), stage, inputs)
         head = build_head(self.model)
         features = [np.zeros((self.records, *given.shape[1:]), "float32") for given in head.inputs]
-        return self._step(in_parts(head, self.recipe), stage, features if len(features) > 1 else features[0])
+        return self._step(as_trained(head, self.recipe), stage, features if len(features) > 1 else features[0])
 
     def step_in_parts(self, stage: Stage) -> Callable[[int], Any]:
         """A function that trains on a batch in parts of so many records; its first call traces it, for all sizes.
