@@ -109,12 +109,14 @@ def _activation(layer: Any, x: Tensor, y: Tensor, g: Tensor) -> Tensor:
         return g * y * (1 - y)
     if name == "tanh":
         return g * (1 - y * y)
+    if name == "log_sigmoid":
+        return g * (1 - ops.exp(y))
     if name == "silu":  # swish
         s = ops.sigmoid(x)
         return g * (s + x * s * (1 - s))
     raise MelanomaFusionError(
         f"No rule for the gradient of activation {name!r} of layer {layer.name!r}. "
-        "Known: linear, relu, sigmoid, swish, tanh."
+        "Known: linear, log_sigmoid, relu, sigmoid, swish, tanh."
     )
 
 

@@ -1,4 +1,4 @@
-"""How the two branches become one vector of features: one function per kind."""
+"""How the two branches become one: of their features, or, for "additive", of their logits. One function per kind."""
 
 from __future__ import annotations
 
@@ -60,11 +60,21 @@ def metablock(image: Tensor, metadata: Tensor) -> Tensor:
     return keras.layers.Activation("sigmoid", name="fusion")(shifted)
 
 
+def additive(image: Tensor, metadata: Tensor) -> Tensor:
+    """Logits of the image (B, k), and what the metadata add to them (B, k): (B, k).
+
+    Training lets the image's part learn as if there were no metadata, and the metadata's part what is to be added to
+    it. A record without any metadata gets the logits of an image-only model.
+    """
+    return keras.layers.Add(name="fusion", dtype="float32")([image, metadata])
+
+
 # Name → (function, takes the image, takes the metadata).
 FUSIONS: dict[str, tuple[Fusion, bool, bool]] = {
     "concat": (concat, True, True),
     "metanet": (metanet, True, True),
     "metablock": (metablock, True, True),
+    "additive": (additive, True, True),
     "image": (image_only, True, False),
     "metadata": (metadata_only, False, True),
 }

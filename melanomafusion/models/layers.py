@@ -77,6 +77,29 @@ class LogitDifference(keras.layers.Layer):
         return (input_shape[0], 1)
 
 
+@keras.saving.register_keras_serializable("melanomafusion")
+class IsKnown(keras.layers.Layer):
+    """1 for a record of which any metadata are known, 0 for one of which none are.
+
+    Its weight `missing`, (D,) and not trained, is the encoded metadata of a record of which nothing is known.
+    """
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Make the weight; no encoded record is all zeros, so that all count as known until it is set."""
+        self.missing = self.add_weight(
+            shape=(input_shape[-1],), initializer="zeros", trainable=False, name="missing", autocast=False
+        )
+
+    def call(self, inputs: Tensor) -> Tensor:
+        """(B, D) → (B, 1)."""
+        away = ops.max(ops.abs(inputs - self.missing), axis=-1, keepdims=True)
+        return ops.cast(away > 0, self.compute_dtype)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """(B, D) → (B, 1)."""
+        return (input_shape[0], 1)
+
+
 # Name → layer from a feature map (B, h, w, C) to features (B, C), named "pooling".
 _POOLINGS = {"avg": keras.layers.GlobalAveragePooling2D, "gem": GeneralisedMeanPooling2D}
 

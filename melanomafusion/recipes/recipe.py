@@ -30,7 +30,7 @@ Backbone = Literal[
     "plain_cnn",
     "tiny",
 ]
-Fusion = Literal["concat", "metanet", "metablock", "image", "metadata"]
+Fusion = Literal["concat", "metanet", "metablock", "additive", "image", "metadata"]
 ThresholdRule = Literal["youden", "max_f1", "accuracy", "sensitivity", "specificity"]
 
 
@@ -42,7 +42,8 @@ class Recipe:
         name: for tables, plots and run folders.
         backbone: name from `list_backbones()`.
         image_size: side in pixels.
-        fusion: "concat", "metanet", "metablock", "image" or "metadata".
+        fusion: "concat", "metanet", "metablock", "additive" (the image's part learns alone, metadata add to its logits,
+            and a record without any gets those of an image-only model), "image" or "metadata".
         weights: of the backbone: "imagenet", "noisy-student", None or a file.
         metadata_features: names from `list_features()`.
         metadata_units: widths of the metadata branch.
@@ -59,7 +60,8 @@ class Recipe:
         positive_classes: diagnoses whose probability is the score of a multi-class model.
         imbalance: "class_weight" (sample weights of mean 1), "oversample" or "none".
         oversample_to: share of positives in an epoch, for "oversample".
-        loss: "bce" or "focal" (binary), "categorical" (multi-class).
+        loss: "bce" or "focal" (binary); with classes "categorical" (softmax) or "one_vs_rest" (each class against all
+            others by a sigmoid of its own; its score is that sigmoid's share of their sum).
         label_smoothing: 0 … 1.
         focal_gamma: of "focal".
         stages: one after another; the weights of the best epoch go on to the next. None at all: the model is scored as
@@ -79,9 +81,9 @@ class Recipe:
         cutmix: the same for rectangles cut from one image into another.
         source_weights: source → factor of its records' weights; 1 where it is not named.
         source_sampling: source → records drawn in an epoch, as a multiple of its records; 1 where it is not named.
-        temperature: class scores are softmax(logits / temperature); the weights that training gives contain it. Above 1
-            a class is ranked more by its own logit and less by its strongest rival's, which can raise its AUC against
-            all others; which class of a view is highest stays. 1 for binary models.
+        temperature: logits of classes are divided by it before scores are made of them; the weights that training gives
+            contain it. Above 1 a class is ranked more by its own logit and less by its strongest rival's, which can
+            raise its AUC against all others; which class of a view is highest stays. 1 for binary models.
         tta: views averaged at prediction: 1, or 8 (turns and mirrorings).
         batch_size: records of a step.
         micro_batch_size: so many of them are computed at once on a device, and their gradients added up: less memory
@@ -112,7 +114,7 @@ class Recipe:
     positive_classes: tuple[str, ...] = ("melanoma",)
     imbalance: Literal["class_weight", "oversample", "none"] = "class_weight"
     oversample_to: float = 0.2
-    loss: Literal["bce", "focal", "categorical"] = "bce"
+    loss: Literal["bce", "focal", "categorical", "one_vs_rest"] = "bce"
     label_smoothing: float = 0.0
     focal_gamma: float = 2.0
     stages: tuple[Stage, ...] = field(default_factory=lambda: (Stage(),))
@@ -160,6 +162,11 @@ class Recipe:
         return self.fusion != "image"
 
     @property
+    def one_vs_rest(self) -> bool:
+        """Whether each class has a sigmoid of its own."""
+        return self.loss == "one_vs_rest"
+
+    @property
     def epochs(self) -> int:
         """Epochs of all stages together."""
         return sum(stage.epochs for stage in self.stages)
@@ -190,6 +197,7 @@ class Recipe:
             "dropout",
             "dropout_samples",
             "two_logits",
+            "one_vs_rest",
         )
         options = {name: getattr(self, name) for name in names}
         return {**options, "metadata_width": metadata_width, "n_classes": len(self.classes) or 1}

@@ -43,7 +43,10 @@ def find_problems(recipe: Recipe) -> list[str]:
         ),
         *_threshold_checks(recipe),
         (len(recipe.classes) != 1 and len(recipe.classes) != 2, "classes: none (binary) or at least three"),
-        (bool(recipe.classes) == (recipe.loss == "categorical"), 'loss "categorical" goes with classes, and only then'),
+        (
+            bool(recipe.classes) == (recipe.loss in ("categorical", "one_vs_rest")),
+            'loss "categorical" or "one_vs_rest" goes with classes, and only then',
+        ),
         (
             not recipe.classes or set() < set(recipe.positive_classes) < set(recipe.classes),
             "positive_classes: some, but not all, of classes",

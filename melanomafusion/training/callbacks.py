@@ -50,7 +50,8 @@ class SeenScores(keras.metrics.Metric):
         first = (tf.cast(batch, tf.int32) * self.devices + device) * self.block
         rows = (first + tf.range(tf.shape(y_pred)[0]))[:, None]
         ones = tf.ones_like(rows, tf.float32)
-        for store, values in ((self.logits, y_pred), (self.labels, y_true), (self.written, ones)):
+        logits = y_pred[:, -self.logits.shape[-1] :]  # those that are scored stand last
+        for store, values in ((self.logits, logits), (self.labels, y_true), (self.written, ones)):
             store.assign(tf.tensor_scatter_nd_update(tf.convert_to_tensor(store), rows, tf.cast(values, tf.float32)))
         self.batch.assign(batch + 1.0)
 
@@ -121,7 +122,8 @@ class EpochScores(keras.callbacks.Callback):
             logits = np.asarray(self.model.predict(self.validation, verbose=0), dtype="float32")
             # Keras divides a loss by the number of devices wherever it is called.
             row["val_loss"] = float(self.loss(self.labels, logits)) * self.seen.devices
-            row |= _scores(self.is_positive(self.labels), self.to_scores(logits), "val_")
+            scored = logits[:, -self.labels.shape[1] :]
+            row |= _scores(self.is_positive(self.labels), self.to_scores(scored), "val_")
         logs.update({key: value for key, value in row.items() if key not in ("stage", "epoch")})
         if not math.isfinite(row["loss"]):
             self.model.stop_training = True

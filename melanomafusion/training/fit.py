@@ -217,7 +217,11 @@ def _seed(recipe: Recipe, fold: int) -> int:
 
 def build_model(recipe: Recipe, encoder: MetadataEncoder | None) -> keras.Model:
     """The recipe's model, with its pretrained weights."""
-    return build_fusion_model(weights=recipe.weights, **recipe.model_options(encoder.width if encoder else 0))
+    return build_fusion_model(
+        weights=recipe.weights,
+        missing_metadata=encoder.missing_row() if encoder else None,
+        **recipe.model_options(encoder.width if encoder else 0),
+    )
 
 
 def _spec_of(recipe: Recipe, records: Dataset, pixels: Pixels | None) -> ImageSpec | None:

@@ -33,7 +33,9 @@ from .callbacks import (
 )
 from .devices import uses_xla
 from .folded_norm import with_folded_norm
+from .image_alone import LossOfBoth, with_image_alone
 from .micro_batches import in_parts
+from .one_vs_rest import OneVersusRestCrossentropy
 from .optimizers import build_optimizer
 from .resume import Position, Resume, SaveProgress
 from .stage_inputs import StageInputs, labels_of
@@ -187,11 +189,16 @@ def as_trained(model: keras.Model, recipe: Recipe) -> keras.Model:
         recipe: whose stage it is.
     """
     model = with_folded_norm(model, recipe.backbone, learns=True)
-    return in_parts(model, recipe)
+    return in_parts(with_image_alone(model) if recipe.fusion == "additive" else model, recipe)
 
 
 def build_loss(recipe: Recipe) -> keras.losses.Loss:
-    """The recipe's loss, of logits."""
+    """The recipe's loss, of the outputs of `as_trained`."""
+    loss = _loss_of_logits(recipe)
+    return LossOfBoth(loss) if recipe.fusion == "additive" else loss
+
+
+def _loss_of_logits(recipe: Recipe) -> keras.losses.Loss:
     smoothing = recipe.label_smoothing
     if recipe.loss == "focal":
         return keras.losses.BinaryFocalCrossentropy(
@@ -199,6 +206,8 @@ def build_loss(recipe: Recipe) -> keras.losses.Loss:
         )
     if recipe.loss == "categorical":
         return keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
+    if recipe.loss == "one_vs_rest":
+        return OneVersusRestCrossentropy(label_smoothing=smoothing)
     return keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=smoothing)
 
 

@@ -16,6 +16,7 @@ from ..recipes.recipe import Recipe
 from ..recipes.stage import Stage
 from .devices import uses_xla
 from .features import build_head, trains_on_features
+from .image_alone import with_image_alone
 from .micro_batches import ModelInParts
 from .optimizers import build_optimizer
 from .stages import as_trained, build_loss, set_trainable
@@ -67,7 +68,8 @@ class Trial:
         Args:
             stage: one of the recipe's.
         """
-        trained = ModelInParts(self.model.input, self.model.output)
+        whole = with_image_alone(self.model) if self.recipe.fusion == "additive" else self.model
+        trained = ModelInParts(whole.input, whole.output)
         trained.micro_batch_size = tf.Variable(1)
         step = self._step(trained, stage, self.inputs)
 

@@ -25,8 +25,10 @@ OPTIONS = [
     {"branch_dropout": 0.0},
     {"fusion": "metanet"},
     {"fusion": "metablock"},
+    {"fusion": "additive"},
     {"backbone": "plain_cnn"},
     {"classes": ("melanoma", "nevus", "BKL"), "loss": "categorical"},
+    {"classes": ("melanoma", "nevus", "BKL"), "loss": "one_vs_rest"},
     {"metadata_units": ()},
     {
         "fusion": "metablock",

@@ -33,6 +33,12 @@ OPTIONS = {
     "metablock": {"fusion": "metablock", "head_units": (6,), "dropout_samples": 3},
     "two logits": {"two_logits": True, "metadata_batch_norm": True},
     "classes": {"classes": CLASSES, "loss": "categorical", "positive_classes": ("melanoma", "BCC")},
+    "additive, one against the rest": {
+        "fusion": "additive",
+        "classes": CLASSES,
+        "loss": "one_vs_rest",
+        "positive_classes": ("melanoma", "BCC"),
+    },
 }
 
 

@@ -19,6 +19,8 @@ MODELS = {
     "many dropouts": {"dropout_samples": 5},
     "two logits": {"two_logits": True, "head_units": (8,)},
     "four classes": {"n_classes": 4, "fusion": "metablock"},
+    "additive": {"fusion": "additive", "head_units": (8,)},
+    "one against the rest": {"n_classes": 4, "one_vs_rest": True},
 }
 WIDTH = 5
 
@@ -66,7 +68,7 @@ def test_each_output_counts_as_its_weight_says(build):
     np.testing.assert_allclose(ours, expected, atol=1e-5 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("activation", ["linear", "relu", "sigmoid", "tanh", "swish"])
+@pytest.mark.parametrize("activation", ["linear", "relu", "sigmoid", "tanh", "swish", "log_sigmoid"])
 @pytest.mark.parametrize("kind", ["Dense", "Activation"])
 def test_every_activation_has_its_derivative(kind, activation):
     x = keras.Input((6,))

@@ -15,7 +15,7 @@ BACKBONES = {  # one of each family, and each kind of fusion
     "efficientnet_v2_s": "image",
     "convnext_tiny": "concat",
     "densenet121": "metanet",
-    "inception_v3": "image",
+    "inception_v3": "additive",
 }
 
 

@@ -45,11 +45,12 @@ def norm(model, name, x):
 
 
 def test_kinds_are_known_by_these_names():
-    assert list(FUSIONS) == ["concat", "metanet", "metablock", "image", "metadata"]
+    assert list(FUSIONS) == ["concat", "metanet", "metablock", "additive", "image", "metadata"]
     assert {name: takes for name, (_, *takes) in FUSIONS.items()} == {
         "concat": [True, True],
         "metanet": [True, True],
         "metablock": [True, True],
+        "additive": [True, True],
         "image": [True, False],
         "metadata": [False, True],
     }
@@ -109,3 +110,9 @@ def test_both_inputs_matter(name, inputs):
     for place in (0, 1):
         other = [x[::-1].copy() if i == place else x for i, x in enumerate(inputs)]
         assert np.abs(numbers(model(other)) - before).max() > 1e-3
+
+
+def test_additive_is_the_sum_of_two_sets_of_logits(inputs):
+    image, metadata = keras.Input((IMAGE,)), keras.Input((IMAGE,))
+    model = keras.Model([image, metadata], get_fusion("additive")[0](image, metadata))
+    np.testing.assert_allclose(numbers(model([inputs[0], inputs[0] * 2])), inputs[0] * 3, rtol=1e-6)

@@ -151,7 +151,7 @@ def test_same_seed_gives_the_same_weights():
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"fusion": "conact"}, "Known kinds of fusion: concat, metanet, metablock, image, metadata"),
+        ({"fusion": "conact"}, "Known kinds of fusion: concat, metanet, metablock, additive, image, metadata"),
         ({"metadata_width": 0}, "needs metadata_width"),
         ({"metadata_width": 0, "fusion": "metadata"}, "needs metadata_width"),
         ({"image_size": 31}, "at least 32 pixels"),
@@ -287,7 +287,7 @@ EVERYTHING = {
 }
 
 
-@pytest.mark.parametrize("fusion", ["concat", "metanet", "metablock"])
+@pytest.mark.parametrize("fusion", ["concat", "metanet", "metablock", "additive"])
 def test_all_options_go_together_and_the_output_stays_float32(half_precision, inputs, fusion):
     model = build(fusion, **EVERYTHING)
     assert model.get_layer("pooling").compute_dtype == "float16"
@@ -304,3 +304,35 @@ def test_every_input_changes_the_output_of_gated_features(fusion, inputs):
     before = logits(model, inputs)
     for key in inputs:
         assert np.abs(logits(model, {**inputs, key: inputs[key][::-1]}) - before).max() > 1e-4
+
+
+@pytest.mark.parametrize("options", [{}, {"two_logits": True}, {"n_classes": 4, "one_vs_rest": True}])
+def test_additive_starts_as_the_image_only_model_of_the_same_seed(inputs, options):
+    keras.utils.set_random_seed(5)
+    image = build("image", **options)
+    keras.utils.set_random_seed(5)
+    additive = build("additive", **options)
+    np.testing.assert_array_equal(logits(additive, inputs), logits(image, inputs))
+
+
+def test_additive_adds_to_the_logits_of_records_with_metadata(inputs):
+    missing = inputs["metadata"][1]
+    model = build("additive", n_classes=4, missing_metadata=missing, dropout=0.0)
+    added = model.get_layer("added_logits")
+    added.set_weights([np.random.default_rng(1).normal(size=weight.shape) for weight in added.get_weights()])
+    features = keras.Model(model.input["metadata"], added.output)
+    of_image = keras.Model(model.input["image"], model.get_layer("head").output)
+    expected = np.asarray(of_image(inputs["image"])) + np.asarray(features(inputs["metadata"])) * [[1], [0], [1]]
+    np.testing.assert_allclose(logits(model, inputs), expected, atol=1e-5)
+    assert np.abs(np.asarray(features(inputs["metadata"]))).min() > 0
+
+
+def test_one_vs_rest_gives_the_logarithms_of_sigmoids(inputs):
+    model = build(n_classes=4, one_vs_rest=True)
+    z = np.asarray(keras.Model(model.input, model.get_layer("head").output)(inputs), dtype="float64")
+    np.testing.assert_allclose(logits(model, inputs), -np.logaddexp(0, -z), rtol=1e-5)
+
+
+def test_one_vs_rest_is_refused_for_a_binary_model():
+    with pytest.raises(RecipeError, match="one_vs_rest is for models of several classes"):
+        build(one_vs_rest=True)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from melanomafusion.errors import RecipeError
-from melanomafusion.models.layers import AtLeastOne, GeneralisedMeanPooling2D, LogitDifference, get_pooling
+from melanomafusion.models.layers import AtLeastOne, GeneralisedMeanPooling2D, IsKnown, LogitDifference, get_pooling
 
 
 @pytest.fixture(scope="module")
@@ -206,3 +206,18 @@ def test_the_difference_layer_is_made_again_from_its_configuration(logits):
     assert model.output_shape == (None, 1)
     again = keras.models.model_from_json(model.to_json())
     np.testing.assert_array_equal(numbers(again(logits)), numbers(model(logits)))
+
+
+def test_a_record_is_known_unless_it_is_the_missing_one():
+    layer = IsKnown()
+    missing = np.array([0, 1, 0, 1], "float32")
+    rows = np.stack([missing, missing + np.array([0.5, 0, 0, 0], "float32"), np.zeros(4, "float32"), 1 - missing])
+    model = keras.Sequential([keras.Input((4,)), layer])
+    assert model.output_shape == (None, 1)
+    assert layer.trainable_weights == []
+    np.testing.assert_array_equal(numbers(model(rows)), [[1], [1], [0], [1]])  # until it is told which is missing
+    layer.missing.assign(missing)
+    np.testing.assert_array_equal(numbers(model(rows)), [[0], [1], [1], [1]])
+    again = keras.models.model_from_json(model.to_json())
+    again.set_weights(model.get_weights())
+    np.testing.assert_array_equal(numbers(again(rows)), numbers(model(rows)))

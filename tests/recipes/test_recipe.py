@@ -45,7 +45,7 @@ THRESHOLDS = st.one_of(
 RECIPES = st.builds(
     lambda threshold, **fields: Recipe(threshold_rule=threshold[0], threshold_at=threshold[1], **fields),
     threshold=THRESHOLDS,
-    fusion=st.sampled_from(["concat", "metanet", "metablock", "image"]),
+    fusion=st.sampled_from(["concat", "metanet", "metablock", "additive", "image"]),
     metadata_batch_norm=st.booleans(),
     branch_dropout=st.none() | SHARE,
     pooling=st.sampled_from(["avg", "gem"]),
@@ -352,8 +352,9 @@ def test_wrong_types_in_a_stage_are_refused_by_name_and_number(field, value):
         ({"validation_fraction": float("nan")}, "validation_fraction=nan"),
         ({"validation_fraction": 0.6}, "validation_fraction=0.6"),
         ({"classes": ("a", "b"), "loss": "categorical"}, "at least three"),
-        ({"classes": ("melanoma", "b", "c")}, 'loss "categorical" goes with classes'),
-        ({"loss": "categorical"}, 'loss "categorical" goes with classes'),
+        ({"classes": ("melanoma", "b", "c")}, 'loss "categorical" or "one_vs_rest" goes with classes'),
+        ({"loss": "categorical"}, 'loss "categorical" or "one_vs_rest" goes with classes'),
+        ({"loss": "one_vs_rest"}, 'loss "categorical" or "one_vs_rest" goes with classes'),
         ({"classes": ("a", "b", "c"), "loss": "categorical"}, "positive_classes: some, but not all, of classes"),
         (
             {"classes": ("melanoma", "b", "c"), "loss": "categorical", "imbalance": "oversample"},
@@ -571,12 +572,13 @@ def test_the_model_options_are_the_parameters_of_the_model_but_for_the_weights()
     parameters = set(inspect.signature(build_fusion_model).parameters)
     recipe = Recipe("r", dropout_samples=3, head_units=(5,), branch_dropout=0.2, pooling="gem", two_logits=True)
     options = recipe.model_options(11)
-    assert set(options) == parameters - {"weights"}
+    assert set(options) == parameters - {"weights", "missing_metadata"}
     for name in set(options) - {"metadata_width", "n_classes"}:
         assert options[name] == getattr(recipe, name), name
     assert (options["metadata_width"], options["n_classes"]) == (11, 1)
     classes = Recipe("r", classes=("melanoma", "b", "c"), loss="categorical")
-    assert classes.model_options(11)["n_classes"] == 3
+    assert (classes.model_options(11)["n_classes"], classes.model_options(11)["one_vs_rest"]) == (3, False)
+    assert Recipe.from_dict({**classes.to_dict(), "loss": "one_vs_rest"}).model_options(11)["one_vs_rest"] is True
 
 
 def test_the_defaults_of_the_model_are_those_of_recipes():
@@ -586,7 +588,7 @@ def test_the_defaults_of_the_model_are_those_of_recipes():
 
     recipe = Recipe("r")
     for name, parameter in inspect.signature(build_fusion_model).parameters.items():
-        if name not in ("metadata_width", "image_size", "n_classes"):
+        if name not in ("metadata_width", "image_size", "n_classes", "missing_metadata"):
             assert parameter.default == getattr(recipe, name), name
 
 

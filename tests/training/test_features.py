@@ -27,6 +27,7 @@ from melanomafusion.training.features import (
     trains_on_features,
 )
 from melanomafusion.training.fit import build_model
+from melanomafusion.training.image_alone import with_image_alone
 from melanomafusion.training.run import open_run
 from melanomafusion.training.stage_inputs import StageInputs, labels_of
 from melanomafusion.training.stages import build_loss, train_stages
@@ -114,9 +115,10 @@ def plain_training(model, recipe, fit, encoder, pixels):
         counter=EpochCounter(),
     )
     model.get_layer("tiny").trainable = False
-    model.compile(keras.optimizers.Adam(HEAD["learning_rate"]), build_loss(recipe), jit_compile=False)
+    trained = with_image_alone(model) if recipe.fusion == "additive" else model
+    trained.compile(keras.optimizers.Adam(HEAD["learning_rate"]), build_loss(recipe), jit_compile=False)
     after = []
-    model.fit(
+    trained.fit(
         batches,
         epochs=HEAD["epochs"],
         callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: after.append(model.get_weights()))],
