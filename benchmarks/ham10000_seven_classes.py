@@ -52,7 +52,8 @@ def train(recipe: mf.Recipe, data: mf.Dataset, n_folds: int, out: Path, features
         recipe, folded, out=out, folds=None if n_folds > 1 else [1], features=features, on_event=show
     )
     spent = {"minutes": (time.monotonic() - started) / 60, "processor_minutes": (_cpu_seconds() - cpu) / 60}
-    found = {**figures(_scores(out, test), test, recipe.classes), **spent}
+    of_test = _scores(out, test) if n_folds > 1 else run.oof.frame
+    found = {**figures(of_test, test, recipe.classes), **spent}
     if n_folds > 1:
         of_folds = figures(run.oof.frame, folded, recipe.classes)
         found |= {f"{key}_out_of_fold": value for key, value in of_folds.items()}
