@@ -1,4 +1,4 @@
-"""How the two branches become one: of their features, or, for "additive", of their logits. One function per kind."""
+"""How the two branches become one: of their features, or, for "additive…", of their logits. One function per kind."""
 
 from __future__ import annotations
 
@@ -63,8 +63,9 @@ def metablock(image: Tensor, metadata: Tensor) -> Tensor:
 def additive(image: Tensor, metadata: Tensor) -> Tensor:
     """Logits of the image (B, k), and what the metadata add to them (B, k): (B, k).
 
-    Training lets the image's part learn as if there were no metadata, and the metadata's part what is to be added to
-    it. A record without any metadata gets the logits of an image-only model.
+    Training lets the metadata's part learn what is to be added, and the image's part to do without it: for "additive"
+    as if there were no metadata, so that a record without any gets the logits of an image-only model; for
+    "additive_joint" from records as they are too (`training/image_alone.py`).
     """
     return keras.layers.Add(name="fusion", dtype="float32")([image, metadata])
 
@@ -75,6 +76,7 @@ FUSIONS: dict[str, tuple[Fusion, bool, bool]] = {
     "metanet": (metanet, True, True),
     "metablock": (metablock, True, True),
     "additive": (additive, True, True),
+    "additive_joint": (additive, True, True),
     "image": (image_only, True, False),
     "metadata": (metadata_only, False, True),
 }

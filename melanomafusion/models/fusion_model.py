@@ -11,7 +11,7 @@ import keras
 
 from ..errors import RecipeError
 from .backbones import Backbone, build_backbone, get_backbone
-from .fusion import get_fusion
+from .fusion import additive, get_fusion
 from .layers import IsKnown, LogitDifference, get_pooling
 from .weights import load_backbone
 
@@ -43,7 +43,8 @@ def build_fusion_model(
         backbone: name from `list_backbones()`; not used by fusion="metadata".
         metadata_width: number of encoded metadata columns (`encoder.width`); not used by fusion="image".
         image_size: side in pixels; the backbone's native size without it.
-        fusion: "concat", "metanet", "metablock", "additive", "image" or "metadata" (`models/fusion.py`).
+        fusion: "concat", "metanet", "metablock", "additive", "additive_joint", "image" or "metadata"
+            (`models/fusion.py`).
         weights: of the backbone: "imagenet", None (random) or a file. All three compute the same function of
             the pixels.
         metadata_units: widths of the metadata branch's layers; none gives the encoded metadata to the fusion.
@@ -59,7 +60,7 @@ def build_fusion_model(
         one_vs_rest: a model of k classes has for each the logit of a binary model of it against all others, and gives
             the logarithms of their sigmoids: the softmax of its output is each sigmoid's share of their sum.
         missing_metadata: (D,) the encoded metadata of a record of which nothing is known (`encoder.missing_row()`), to
-            which fusion="additive" adds nothing; without it that record is like any other.
+            which additive fusion adds nothing; without it that record is like any other.
 
     Returns:
         Model with inputs `image` (B, H, H, 3) float32 0–255 and `metadata` (B, D) float32 (one of them for a
@@ -75,7 +76,7 @@ def build_fusion_model(
         raise RecipeError(f"fusion={fusion!r} needs metadata_width ≥ 1. Received: metadata_width={metadata_width!r}")
     outputs = 2 if two_logits else n_classes
     head = partial(_head, widths=head_units, dropout=dropout, samples=dropout_samples, outputs=outputs)
-    inputs, image, metadata, adds = {}, None, None, fusion == "additive"
+    inputs, image, metadata, adds = {}, None, None, combine is additive
     if takes_image:
         inputs["image"], image = _image_branch(get_backbone(backbone), image_size, weights, pooling)
     if adds:  # before the metadata branch, so that the image's part starts from the weights of an image-only model

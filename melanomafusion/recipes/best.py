@@ -123,6 +123,19 @@ _ADDITIVE = _HAM10000.replace(
     ),
 )
 
+# Small images at first, at full rates; then nearly whole ones under the cosine, which are scored whole.
+_JOINT = _HAM10000.replace(
+    name="best-ham10000-joint",
+    image_size=256,
+    fusion="additive_joint",
+    loss="one_vs_rest",
+    stages=(
+        replace(_HAM10000.stages[0], image_scale=5 / 8),
+        replace(_FROM_THIRD_BLOCK, epochs=6, schedule="constant", warmup_epochs=0.0, image_scale=5 / 8),
+        replace(_FROM_THIRD_BLOCK, epochs=9, image_scale=7 / 8),
+    ),
+)
+
 SYSTEM = System(
     name=_HAM10000.name,
     task="seven classes, HAM10000 with metadata",
@@ -134,6 +147,7 @@ SYSTEM = System(
         _HAM10000,
         _HAM10000.replace(name="best-ham10000-image", fusion="image", metadata_dropout=0.0),
         _ADDITIVE,
+        _JOINT,
     ),
     about=__doc__,
 )

@@ -30,7 +30,7 @@ Backbone = Literal[
     "plain_cnn",
     "tiny",
 ]
-Fusion = Literal["concat", "metanet", "metablock", "additive", "image", "metadata"]
+Fusion = Literal["concat", "metanet", "metablock", "additive", "additive_joint", "image", "metadata"]
 ThresholdRule = Literal["youden", "max_f1", "accuracy", "sensitivity", "specificity"]
 
 
@@ -43,7 +43,8 @@ class Recipe:
         backbone: name from `list_backbones()`.
         image_size: side in pixels.
         fusion: "concat", "metanet", "metablock", "additive" (the image's part learns alone, metadata add to its logits,
-            and a record without any gets those of an image-only model), "image" or "metadata".
+            and a record without any gets those of an image-only model), "additive_joint" (the image's part learns from
+            both sums of logits, with metadata and without), "image" or "metadata".
         weights: of the backbone: "imagenet", "noisy-student", None or a file.
         metadata_features: names from `list_features()`.
         metadata_units: widths of the metadata branch.

@@ -1,8 +1,9 @@
-"""Training of additive fusion: the image's part learns alone, the metadata's part what to add to it.
+"""Training of additive fusion: the image's part learns to do without metadata, which learn what to add to it.
 
 The model as it is trained has two sets of logits, those of the image alone and those with what the metadata add, and
-the loss of both is summed. Towards the second the image's logits are constants. So the image's part gets the gradients
-that it would get without any metadata, step by step.
+the loss of both is summed. For "additive" the image's logits are constants towards the second, so the image's part gets
+the gradients that it would get without any metadata, step by step. For "additive_joint" it learns from both, so that
+its features serve records with metadata as well as those without.
 """
 
 from __future__ import annotations
@@ -13,14 +14,19 @@ import keras
 from keras import ops
 
 Tensor = Any
+# Kinds of fusion that are trained so, and whether the image's part learns from the fused outputs too.
+LEARNS_FROM_BOTH = {"additive": False, "additive_joint": True}
 
 
-def with_image_alone(model: keras.Model) -> keras.Model:
+def with_image_alone(model: keras.Model, fusion: str) -> keras.Model:
     """A model of the same layers with both outputs, (B, 2k): of the image alone, then the model's own.
 
     Args:
-        model: from `build_fusion_model(fusion="additive")`, or its head on features.
+        model: from `build_fusion_model`, or its head on features.
+        fusion: its kind; a model that is not trained so is given back as it is.
     """
+    if fusion not in LEARNS_FROM_BOTH:
+        return model
     tensor, behind = model.outputs[0], []
     while True:
         operation, index, _ = tensor._keras_history
@@ -30,7 +36,8 @@ def with_image_alone(model: keras.Model) -> keras.Model:
         behind.append(operation)
         tensor = inputs[0]
     alone, added = inputs
-    both = [alone, keras.layers.Add(name="fused_in_training", dtype="float32")([_Constant()(alone), added])]
+    towards_fused = alone if LEARNS_FROM_BOTH[fusion] else _Constant()(alone)
+    both = [alone, keras.layers.Add(name="fused_in_training", dtype="float32")([towards_fused, added])]
     for layer in reversed(behind):  # what makes outputs of logits
         both = [type(layer).from_config({**layer.get_config(), "name": None})(logits) for logits in both]
     return keras.Model(model.input, keras.layers.Concatenate(dtype="float32")(both), name=model.name)

@@ -33,7 +33,7 @@ from .callbacks import (
 )
 from .devices import uses_xla
 from .folded_norm import with_folded_norm
-from .image_alone import LossOfBoth, with_image_alone
+from .image_alone import LEARNS_FROM_BOTH, LossOfBoth, with_image_alone
 from .micro_batches import in_parts
 from .one_vs_rest import OneVersusRestCrossentropy
 from .optimizers import build_optimizer
@@ -189,13 +189,13 @@ def as_trained(model: keras.Model, recipe: Recipe) -> keras.Model:
         recipe: whose stage it is.
     """
     model = with_folded_norm(model, recipe.backbone, learns=True)
-    return in_parts(with_image_alone(model) if recipe.fusion == "additive" else model, recipe)
+    return in_parts(with_image_alone(model, recipe.fusion), recipe)
 
 
 def build_loss(recipe: Recipe) -> keras.losses.Loss:
     """The recipe's loss, of the outputs of `as_trained`."""
     loss = _loss_of_logits(recipe)
-    return LossOfBoth(loss) if recipe.fusion == "additive" else loss
+    return LossOfBoth(loss) if recipe.fusion in LEARNS_FROM_BOTH else loss
 
 
 def _loss_of_logits(recipe: Recipe) -> keras.losses.Loss:

@@ -68,7 +68,7 @@ class Trial:
         Args:
             stage: one of the recipe's.
         """
-        whole = with_image_alone(self.model) if self.recipe.fusion == "additive" else self.model
+        whole = with_image_alone(self.model, self.recipe.fusion)
         trained = ModelInParts(whole.input, whole.output)
         trained.micro_batch_size = tf.Variable(1)
         step = self._step(trained, stage, self.inputs)

@@ -45,12 +45,13 @@ def norm(model, name, x):
 
 
 def test_kinds_are_known_by_these_names():
-    assert list(FUSIONS) == ["concat", "metanet", "metablock", "additive", "image", "metadata"]
+    assert list(FUSIONS) == ["concat", "metanet", "metablock", "additive", "additive_joint", "image", "metadata"]
     assert {name: takes for name, (_, *takes) in FUSIONS.items()} == {
         "concat": [True, True],
         "metanet": [True, True],
         "metablock": [True, True],
         "additive": [True, True],
+        "additive_joint": [True, True],
         "image": [True, False],
         "metadata": [False, True],
     }

@@ -151,7 +151,7 @@ def test_same_seed_gives_the_same_weights():
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"fusion": "conact"}, "Known kinds of fusion: concat, metanet, metablock, additive, image, metadata"),
+        ({"fusion": "conact"}, "metanet, metablock, additive, additive_joint, image, metadata"),
         ({"metadata_width": 0}, "needs metadata_width"),
         ({"metadata_width": 0, "fusion": "metadata"}, "needs metadata_width"),
         ({"image_size": 31}, "at least 32 pixels"),

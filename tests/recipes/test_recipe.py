@@ -45,7 +45,7 @@ THRESHOLDS = st.one_of(
 RECIPES = st.builds(
     lambda threshold, **fields: Recipe(threshold_rule=threshold[0], threshold_at=threshold[1], **fields),
     threshold=THRESHOLDS,
-    fusion=st.sampled_from(["concat", "metanet", "metablock", "additive", "image"]),
+    fusion=st.sampled_from(["concat", "metanet", "metablock", "additive", "additive_joint", "image"]),
     metadata_batch_norm=st.booleans(),
     branch_dropout=st.none() | SHARE,
     pooling=st.sampled_from(["avg", "gem"]),

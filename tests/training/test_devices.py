@@ -147,7 +147,7 @@ def test_micro_batches_train_what_whole_batches_train(recipe, folded, whole, tmp
     same(tmp_path, whole)
 
 
-@pytest.mark.parametrize("fusion", ["metanet", "metablock", "additive", "image", "metadata"])
+@pytest.mark.parametrize("fusion", ["metanet", "metablock", "additive", "additive_joint", "image", "metadata"])
 def test_every_fusion_trains_in_micro_batches(recipe, folded, tmp_path, fusion):
     # Biases before batch norm have no gradient but rounding, and Adam walks at random along it.
     stage = {"epochs": 1, "learning_rate": 0.05, "optimizer": "sgd"}

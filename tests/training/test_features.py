@@ -115,7 +115,7 @@ def plain_training(model, recipe, fit, encoder, pixels):
         counter=EpochCounter(),
     )
     model.get_layer("tiny").trainable = False
-    trained = with_image_alone(model) if recipe.fusion == "additive" else model
+    trained = with_image_alone(model, recipe.fusion)
     trained.compile(keras.optimizers.Adam(HEAD["learning_rate"]), build_loss(recipe), jit_compile=False)
     after = []
     trained.fit(

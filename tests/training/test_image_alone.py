@@ -1,4 +1,4 @@
-"""Additive fusion: the image's part learns as if there were no metadata, which add to it where any are known."""
+"""Additive fusion: the image's part learns to do without metadata, which add to it where any are known."""
 
 import keras
 import numpy as np
@@ -68,14 +68,15 @@ def test_metadata_that_tell_are_learnt(folded, tmp_path):
     assert mf.roc_auc(held_out.targets, result.oof.scores) > mf.roc_auc(held_out.targets, blank["score"]) + 0.02
 
 
-def test_the_image_gets_no_gradient_from_the_fused_loss(folded):
+@pytest.mark.parametrize(("fusion", "jointly"), [("additive", False), ("additive_joint", True)])
+def test_the_image_learns_from_the_fused_loss_only_where_both_learn_jointly(folded, fusion, jointly):
     import tensorflow as tf
 
     encoder = mf.MetadataEncoder().fit(folded.frame)
-    model = build_model(TINY.replace(fusion="additive"), encoder)
+    model = build_model(TINY.replace(fusion=fusion), encoder)
     added = model.get_layer("added_logits")
     added.kernel.assign(np.random.default_rng(0).normal(size=added.kernel.shape))
-    trained = with_image_alone(model)
+    trained = with_image_alone(model, fusion)
     inputs = {
         "image": np.random.default_rng(1).uniform(0, 255, (4, *model.input["image"].shape[1:])).astype("float32"),
         "metadata": encoder.transform(folded.frame.head(4)),
@@ -89,9 +90,31 @@ def test_the_image_gets_no_gradient_from_the_fused_loss(folded):
         for part in (alone, fused)
     ]
     metadata = {path for path in named if path.startswith(("metadata_dense", "added_logits"))}
-    assert reached == [set(named) - metadata, metadata]
+    assert reached == [set(named) - metadata, set(named) if jointly else metadata]
     blank = {**inputs, "metadata": np.tile(encoder.missing_row(), (4, 1))}
     np.testing.assert_array_equal(model(blank), keras.Model(model.input, model.get_layer("head").output)(blank))
+
+
+def test_jointly_trained_models_score_records_without_metadata_by_the_image_alone(folded, tmp_path):
+    """And the image's part is another one than that of an image-only model of the same seed."""
+    results = {
+        fusion: mf.fit_fold(TINY.replace(fusion=fusion), folded, 0, out=tmp_path / fusion)
+        for fusion in ("additive_joint", "image")
+    }
+    bundle, image = (mf.Bundle.read(result.bundle) for result in results.values())
+    model, image_model = bundle.build_model(), image.build_model()
+    head, other_head = model.get_layer("head"), image_model.get_layer("head")
+    assert not np.allclose(head.kernel, other_head.kernel, atol=1e-5)
+    inputs = {
+        "image": np.random.default_rng(1).uniform(0, 255, (4, *model.input["image"].shape[1:])).astype("float32"),
+        "metadata": np.tile(bundle.encoder.missing_row(), (4, 1)),
+    }
+    np.testing.assert_array_equal(model(inputs), keras.Model(model.input, head.output)(inputs))
+
+
+def test_other_kinds_are_trained_as_they_are(folded):
+    model = build_model(TINY, mf.MetadataEncoder().fit(folded.frame))
+    assert with_image_alone(model, TINY.fusion) is model
 
 
 def test_the_loss_is_that_of_both():
