@@ -19,10 +19,10 @@ import keras
 import melanomafusion as mf
 from melanomafusion.images.prepared import image_spec
 from melanomafusion.testing import make_siim_isic
+from melanomafusion.training.compiled import build_loss, set_trainable
 from melanomafusion.training.devices import set_up_keras
 from melanomafusion.training.fit import build_model
 from melanomafusion.training.optimizers import build_optimizer
-from melanomafusion.training.stages import build_loss, set_trainable
 
 BLOCK = 20  # steps of one kind before the other has its turn
 

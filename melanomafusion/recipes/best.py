@@ -1,39 +1,43 @@
-"""`best-ham10000`: our seven-class model of HAM10000 that trains in about an hour on two cores.
+"""`best-ham10000…`: our seven-class models of HAM10000, each trained in about an hour on two cores.
 
-MobileNetV2 at 224 pixels fused with age, sex and site: the head first, then all layers with a slower backbone under a
-cosine, all training records learnt from (nothing is chosen, so no validation split is needed), weights averaged over
-steps, metadata dropout so that an image without metadata loses little, class scores at temperature 2, eight views. One
-of five folds, as below, takes that hour and scores the lesions that it did not see; without `--folds` all five are
-trained, and their mean predicts.
+MobileNetV2 fused with age, sex and site: the head first, then more layers with a slower backbone under a cosine, all
+training records learnt from (nothing is chosen, so no validation split is needed), weights averaged over steps,
+metadata dropout, class scores at temperature 2, eight views. One of five folds, as below, takes that hour and scores
+the lesions that it did not see; without `--folds` all five are trained, and their mean predicts.
 
     melanomafusion train best-ham10000 --source ham10000 --data ham10000/ --folds 0 --out runs/best
     melanomafusion submit runs/best --test FOLDER --source images --classes --out scores.csv
 
-Measured (23 November 2026, `benchmarks/ham10000_seven_classes.py`, 8,026 images, fixed lesion split, mean of three
-seeds): accuracy 83.1 % (82.6, 83.4, 83.4), melanoma AUC 0.918 (0.921, 0.915, 0.918), macro AUC 0.959 (0.959, 0.959,
-0.960); with every field missing 81.5 %, 0.913 and 0.953. 86 processor minutes a seed, all passes over the test images
-among them: 90 minutes on one core; on two an epoch takes 3.3 minutes, and there are 15.
+`best-ham10000` learns from images of 224 pixels, all layers, softmax, metadata beside the image's features (`concat`).
+`best-ham10000-joint` learns from 160 pixels at first and then from 224, from the third block on, each class against all
+others by a sigmoid of its own, from each record with its metadata and without (`additive_joint`), and scores whole
+images of 256. `best-ham10000-additive` is the cheapest (160 and then 192 pixels); without metadata it gives the scores
+of the same recipe with `fusion="image"` and the same seed, to the last bit (`tests/training/test_image_alone.py`).
 
-With the blocks before the third frozen (`trainable="top", top_share=0.825`) steps cost a quarter less. 19 such epochs,
-all else equal, the same three seeds: accuracy 82.7 % (82.7, 83.1, 82.2), melanoma AUC 0.918 (0.916, 0.924, 0.914),
-macro AUC 0.962 (0.961, 0.962, 0.962); with every field missing 81.3 %, 0.913 and 0.956. Seed 2 took 45 minutes on two
-cores, its scoring among them. On training lesions (160 pixels, the split of the temperature below) 13 such epochs have
-83.4 %, 0.903 and 0.958 where 9 of all layers, at equal cost, have 82.8 %, 0.885 and 0.951.
+Measured (`benchmarks/ham10000_seven_classes.py --recipes NAME`, 8,026 images, fixed lesion split; accuracy in %,
+melanoma AUC, macro AUC):
 
-`best-ham10000-additive` is cheaper, and loses nothing to an image-only model where metadata are missing: 160 pixels and
-at last 192, from the third block on, each class against all others by a sigmoid of its own, additive fusion. A record
-without metadata gets the scores of the same recipe with `fusion="image"` and the same seed, to the last bit
-(`tests/training/test_image_alone.py`). Measured (28 November 2026, the same split and script with `--recipes
-best-ham10000-additive`, seeds 0 and 1; the third was not finished): accuracy 82.1, 81.9 %, melanoma AUC 0.918, 0.915,
-macro AUC 0.960, 0.958; with every field missing 81.2, 80.8 %, 0.916, 0.914 and 0.956, 0.955. Seed 0 took 52 processor
-minutes, 32 minutes on two cores of an older processor, all scoring among them. The mean of both networks: 82.6 %, 0.918
-and 0.960. So metadata add to it, but its highest class is right less often than with the recipe above.
+                            fused                   every field missing     seeds
+    best-ham10000           83.1   0.918   0.959    81.5   0.913   0.953    0, 1, 2
+    best-ham10000-joint     82.4   0.929   0.963    81.4   0.926   0.960    0
+    best-ham10000-additive  82.0   0.916   0.959    81.0   0.915   0.955    0, 1
 
-On training lesions (the split of the temperature below, 160 pixels, 12 epochs from the third block on, temperature 2,
-one model each): one-vs-rest image only 83.5 %, 0.893 and 0.954; with what metadata add 83.3 %, 0.894 and 0.956. What
-they add computed from the image's features too: 83.2 %, 0.896 and 0.956; from metadata alone, as log odds of the
-classes, half of them added: 83.3 %, 0.896 and 0.956. The simplest was taken. One-vs-rest with all trained jointly
-(`concat`): 83.6 %, 0.900 and 0.960.
+Seed by seed: `best-ham10000` 82.6, 83.4, 83.4; 0.921, 0.915, 0.918; 0.959, 0.959, 0.960 (23 November 2026; 86 processor
+minutes each, before batch norm was folded). `-joint` one seed (29 November 2026; 85
+processor minutes, 49 minutes on two cores of an older processor with other work beside it). `-additive`
+82.1, 81.9; 0.918, 0.915; 0.960, 0.958 (28 November 2026; 52 processor minutes, 32 minutes on two cores, seed 0); the
+mean of both networks 82.6, 0.918 and 0.960.
+
+On training lesions alone (the split of the temperature below: three quarters learnt from, 1,612 images scored,
+temperature 2, one model each) `-joint` has 84.0, 0.902 and 0.957, without metadata 83.3, 0.898 and 0.953; scored at 224
+pixels instead of 256 83.9, 0.901 and 0.955, at both 83.8, 0.902 and 0.957. At 160 pixels and 12 or 13 epochs there,
+one-vs-rest: `concat` 83.6, 0.900 and 0.960; `additive` 83.3, 0.894 and 0.956, image only 83.5, 0.893 and 0.954; what
+metadata add computed from the image's features too 83.2, 0.896 and 0.956; from metadata alone, as log odds of the
+classes, half of them added, 83.3, 0.896 and 0.956. Softmax and `concat`: 83.4, 0.903 and 0.958.
+
+With the blocks before the third frozen (`trainable="top", top_share=0.825`) steps of `best-ham10000` cost a quarter
+less. 19 such epochs, all else equal, three seeds: 82.7 (82.7, 83.1, 82.2), 0.918 (0.916, 0.924, 0.914) and 0.962
+(0.961, 0.962, 0.962); with every field missing 81.3, 0.913 and 0.956.
 
 At 192 pixels and temperature 1 (22 November, three seeds): 82.5 %, 0.909 (0.905 to 0.914) and 0.959, 81 processor
 minutes; with every field missing (seeds 0 and 1) 81.1 %, 0.901 and 0.952. `best-ham10000-image`, seed 0, the same size
@@ -44,7 +48,7 @@ The temperature's gain was seen on the test lesions, then looked for on training
 model of 160 pixels and 9 epochs on three quarters of them scored the fourth, 1,612 images, 175 melanomas): melanoma AUC
 0.875 at temperature 1, 0.881 at 1.5, 0.885 at 2, 0.888 at 3; macro AUC 0.952, 0.952, 0.951, 0.949; 2 minus 1: +0.010
 (+0.002 to +0.019, over lesions). On the test lesions 2 adds 0.008 to 0.012 to the melanoma AUC and 0.001 to 0.003 to
-the macro AUC of each of nine models, and leaves their accuracy; 2.5 instead of 2 would give the three above 0.921 and
+the macro AUC of each of nine models, and leaves their accuracy; 2.5 instead of 2 would give `best-ham10000` 0.921 and
 0.959. The figures below are at temperature 1.
 
 Chosen on training lesions alone (4:1 by lesion, 128 pixels, 10 epochs): augmentation "medium" gave macro AUC 0.958,
@@ -142,7 +146,7 @@ SYSTEM = System(
     reference="ours",
     reported="–",
     reproduced="accuracy 83.1 %, melanoma AUC 0.918, macro AUC 0.959; fixed lesion split, mean of three seeds; "
-    "additive 82.0 %, 0.916, 0.959, mean of two",
+    "joint 82.4 %, 0.929, 0.963, one seed",
     recipes=(
         _HAM10000,
         _HAM10000.replace(name="best-ham10000-image", fusion="image", metadata_dropout=0.0),

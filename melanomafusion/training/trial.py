@@ -14,12 +14,12 @@ from ..models.any_size import for_any_size
 from ..models.fusion_model import build_fusion_model
 from ..recipes.recipe import Recipe
 from ..recipes.stage import Stage
+from .compiled import as_trained, build_loss, set_trainable
 from .devices import uses_xla
 from .features import build_head, trains_on_features
 from .image_alone import with_image_alone
 from .micro_batches import ModelInParts
 from .optimizers import build_optimizer
-from .stages import as_trained, build_loss, set_trainable
 
 
 class Trial:

@@ -14,10 +14,11 @@ from melanomafusion.data.folds import published_split
 from melanomafusion.data.metadata import MetadataEncoder
 from melanomafusion.recipes.catalogue import SYSTEMS, get_recipe
 from melanomafusion.testing import make_siim_isic, paint_lesion
+from melanomafusion.training.compiled import set_trainable
 from melanomafusion.training.devices import set_up_keras
 from melanomafusion.training.features import build_head
 from melanomafusion.training.fit import build_model
-from melanomafusion.training.stages import set_trainable, train_stages
+from melanomafusion.training.stages import train_stages
 
 CODES = ("akiec", "bcc", "bkl", "df", "vasc", "mel", "nv")
 SMALL = {"weights": None, "freeze_batch_norm": False, "precision": "float32", "batch_size": 8}
@@ -243,7 +244,7 @@ def test_the_winner_names_nine_classes(siim, name):
 
 @pytest.mark.parametrize(
     ("name", "backbone"),
-    [("best-ham10000", "tiny"), ("best-ham10000-image", "tiny"), ("best-ham10000-additive", "mobilenet_v2")],
+    [("best-ham10000", "tiny"), ("best-ham10000-image", "tiny"), ("best-ham10000-joint", "mobilenet_v2")],
 )
 def test_our_best_learns_from_all_training_records(seven_classes, tmp_path, name, backbone):
     changes = {"backbone": backbone, "validation_fraction": 0.0, "tta": 1, "batch_size": 16}

@@ -122,7 +122,7 @@ def test_training_ends_with_the_average(folded, tmp_path):
 def test_validation_is_scored_with_the_average(folded, tmp_path):
     """The best epoch's average is what training gives, and it scores as the history says."""
     from melanomafusion.images.pipeline import inference_pipeline
-    from melanomafusion.training.stages import build_loss
+    from melanomafusion.training.compiled import build_loss
 
     recipe = METADATA.replace(ema=EMA, validation_fraction=0.2, monitor="val_loss")
     run = Recorded(recipe, folded, tmp_path)

@@ -17,6 +17,7 @@ from melanomafusion.models.fusion import FUSIONS
 from melanomafusion.recipes.stage import Stage
 from melanomafusion.training import features as module
 from melanomafusion.training.checks import inner_split
+from melanomafusion.training.compiled import build_loss
 from melanomafusion.training.devices import set_up_keras
 from melanomafusion.training.feature_store import Features
 from melanomafusion.training.features import (
@@ -30,7 +31,7 @@ from melanomafusion.training.fit import build_model
 from melanomafusion.training.image_alone import with_image_alone
 from melanomafusion.training.run import open_run
 from melanomafusion.training.stage_inputs import StageInputs, labels_of
-from melanomafusion.training.stages import build_loss, train_stages
+from melanomafusion.training.stages import train_stages
 
 HEAD = {
     "trainable": "head",

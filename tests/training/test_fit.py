@@ -13,9 +13,9 @@ from melanomafusion.data.metadata import MetadataEncoder
 from melanomafusion.errors import RunError
 from melanomafusion.images.pixels import decode_images, open_pixels
 from melanomafusion.training.checks import inner_split
+from melanomafusion.training.compiled import set_trainable
 from melanomafusion.training.fit import build_model
 from melanomafusion.training.predict import predict_scores
-from melanomafusion.training.stages import set_trainable
 
 TINY = mf.get_recipe("tiny").replace(epochs=2, tta=1, batch_size=32, name="test", validation_fraction=0.25)
 

@@ -7,8 +7,8 @@ import tensorflow as tf
 
 import melanomafusion as mf
 from melanomafusion.models.fusion_model import build_fusion_model
+from melanomafusion.training.compiled import set_trainable
 from melanomafusion.training.folded_norm import with_folded_norm
-from melanomafusion.training.stages import set_trainable
 
 # Backbone → batch norms that stand directly behind a convolution, of all its batch norms.
 FOLDED = {"mobilenet_v2": (52, 52), "efficientnet_b0": (49, 49), "densenet121": (59, 121), "tiny": (3, 3)}
