@@ -23,10 +23,10 @@ melanoma AUC, macro AUC):
     best-ham10000-additive  82.0   0.916   0.959    81.0   0.915   0.955    0, 1
 
 Seed by seed: `best-ham10000` 82.6, 83.4, 83.4; 0.921, 0.915, 0.918; 0.959, 0.959, 0.960 (23 November 2026; 86 processor
-minutes each, before batch norm was folded). `-joint` 82.4, 82.0; 0.929, 0.923; 0.963, 0.957 (29
-November 2026; 82 processor minutes, 45 minutes on two cores of an older processor, seed 1). `-additive` 82.1,
-81.9; 0.918, 0.915; 0.960, 0.958 (28 November 2026; 52 processor minutes, 32 minutes on two cores, seed 0); the
-mean of both networks 82.6, 0.918 and 0.960.
+minutes each, before batch norm was folded). `-joint` 82.4, 82.0; 0.929, 0.923; 0.963, 0.957 (29 November 2026; 82
+processor minutes, 45 minutes on two cores of an older processor, seed 1). `-additive` 82.1, 81.9; 0.918, 0.915; 0.960,
+0.958 (28 November 2026; 52 processor minutes, 32 minutes on two cores, seed 0); the mean of both networks 82.6, 0.918
+and 0.960.
 
 On training lesions alone (the split of the temperature below: three quarters learnt from, 1,612 images scored,
 temperature 2, one model each) `-joint` has 84.0, 0.902 and 0.957, without metadata 83.3, 0.898 and 0.953; scored at 224
