@@ -9,7 +9,7 @@ import keras
 from ..recipes.recipe import Recipe
 from ..recipes.stage import Stage
 from .folded_norm import with_folded_norm
-from .image_alone import LEARNS_FROM_BOTH, LossOfBoth, with_image_alone
+from .image_alone import TRAINED_WITH_BOTH, LossOfBoth, with_image_alone
 from .micro_batches import in_parts
 from .one_vs_rest import OneVersusRestCrossentropy
 
@@ -28,7 +28,7 @@ def as_trained(model: keras.Model, recipe: Recipe) -> keras.Model:
 def build_loss(recipe: Recipe) -> keras.losses.Loss:
     """The recipe's loss, of the outputs of `as_trained`."""
     loss = _loss_of_logits(recipe)
-    return LossOfBoth(loss) if recipe.fusion in LEARNS_FROM_BOTH else loss
+    return LossOfBoth(loss) if recipe.fusion in TRAINED_WITH_BOTH else loss
 
 
 def _loss_of_logits(recipe: Recipe) -> keras.losses.Loss:

@@ -15,7 +15,7 @@ from keras import ops
 
 Tensor = Any
 # Kinds of fusion that are trained so, and whether the image's part learns from the fused outputs too.
-LEARNS_FROM_BOTH = {"additive": False, "additive_joint": True}
+TRAINED_WITH_BOTH = {"additive": False, "additive_joint": True}
 
 
 def with_image_alone(model: keras.Model, fusion: str) -> keras.Model:
@@ -25,7 +25,7 @@ def with_image_alone(model: keras.Model, fusion: str) -> keras.Model:
         model: from `build_fusion_model`, or its head on features.
         fusion: its kind; a model that is not trained so is given back as it is.
     """
-    if fusion not in LEARNS_FROM_BOTH:
+    if fusion not in TRAINED_WITH_BOTH:
         return model
     tensor, behind = model.outputs[0], []
     while True:
@@ -36,7 +36,7 @@ def with_image_alone(model: keras.Model, fusion: str) -> keras.Model:
         behind.append(operation)
         tensor = inputs[0]
     alone, added = inputs
-    towards_fused = alone if LEARNS_FROM_BOTH[fusion] else _Constant()(alone)
+    towards_fused = alone if TRAINED_WITH_BOTH[fusion] else _Constant()(alone)
     both = [alone, keras.layers.Add(name="fused_in_training", dtype="float32")([towards_fused, added])]
     for layer in reversed(behind):  # what makes outputs of logits
         both = [type(layer).from_config({**layer.get_config(), "name": None})(logits) for logits in both]
