@@ -46,7 +46,7 @@ def measure(backbone: str, size: int, batch: int, turns: int) -> None:
     rng = np.random.default_rng(0)
     images = {"image": rng.uniform(0, 255, (batch, size, size, 3)).astype("float32")}
     labels = rng.integers(0, 2, (batch, 1)).astype("float32")
-    both = [model, with_folded_norm(model, backbone, learns=True)]
+    both = [model, with_folded_norm(model, backbone, frozen_statistics=False)]
     for one in both:
         one.compile(keras.optimizers.Adam(1e-6), keras.losses.BinaryCrossentropy(from_logits=True), jit_compile=False)
     work = {

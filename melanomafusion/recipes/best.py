@@ -89,7 +89,7 @@ from .system import System
 _HAM10000 = Recipe(
     name="best-ham10000",
     backbone="mobilenet_v2",
-    image_size=224,
+    image_size=256,
     metadata_dropout=0.2,
     dropout=0.3,
     classes=HAM10000_CLASSES,
@@ -97,29 +97,40 @@ _HAM10000 = Recipe(
     imbalance="none",
     loss="categorical",
     stages=(
-        Stage(trainable="head", epochs=1, learning_rate=1e-3, schedule="constant", early_stopping_patience=None),
         Stage(
-            trainable="all",
+            trainable="head",
+            epochs=1,
+            learning_rate=1e-3,
+            schedule="constant",
+            early_stopping_patience=None,
+            image_scale=7 / 8,
+        ),
+        Stage(
+            trainable="top",
+            top_share=0.825,  # from the third block on
             epochs=14,
             learning_rate=1e-3,
             backbone_learning_rate=2e-4,
             schedule="cosine",
             warmup_epochs=0.5,
             early_stopping_patience=None,
+            image_scale=7 / 8,
         ),
     ),
+    freeze_batch_norm="statistics",
     ema=0.998,
     validation_fraction=0.0,
     augmentation="medium",
     batch_size=32,
 )
 
-_FROM_THIRD_BLOCK = replace(_HAM10000.stages[1], trainable="top", top_share=0.825, epochs=10, image_scale=5 / 6)
+_FROM_THIRD_BLOCK = replace(_HAM10000.stages[1], epochs=10, image_scale=5 / 6)
 _ADDITIVE = _HAM10000.replace(
     name="best-ham10000-additive",
     image_size=192,
     fusion="additive",
     loss="one_vs_rest",
+    freeze_batch_norm=True,
     stages=(
         replace(_HAM10000.stages[0], image_scale=5 / 6),
         _FROM_THIRD_BLOCK,
@@ -130,9 +141,9 @@ _ADDITIVE = _HAM10000.replace(
 # Small images at first, at full rates; then nearly whole ones under the cosine, which are scored whole.
 _JOINT = _HAM10000.replace(
     name="best-ham10000-joint",
-    image_size=256,
     fusion="additive_joint",
     loss="one_vs_rest",
+    freeze_batch_norm=True,
     stages=(
         replace(_HAM10000.stages[0], image_scale=5 / 8),
         replace(_FROM_THIRD_BLOCK, epochs=6, schedule="constant", warmup_epochs=0.0, image_scale=5 / 8),

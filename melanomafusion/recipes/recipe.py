@@ -69,7 +69,8 @@ class Recipe:
             it is built.
         ema: share of the average that stays at each step when weights are averaged over steps (exponential moving
             average, e.g. 0.999); epochs are scored with the average, and it is what training gives. 0 for none.
-        freeze_batch_norm: keep the backbone's batch-norm statistics and scales (right for small batches).
+        freeze_batch_norm: keep the backbone's batch norm as it is (right for small batches), or its "statistics" alone, while
+            scales and shifts learn; False: all of it learns.
         monitor: what the best epoch, the plateau and early stopping look at, on the inner validation split.
         validation_fraction: share of the training patients for that split. 0: no split, all of them are learnt from,
             and the last epoch counts, for stages without plateau and early stopping.
@@ -120,7 +121,7 @@ class Recipe:
     focal_gamma: float = 2.0
     stages: tuple[Stage, ...] = field(default_factory=lambda: (Stage(),))
     ema: float = 0.0
-    freeze_batch_norm: bool = True
+    freeze_batch_norm: bool | Literal["statistics"] = True
     monitor: Monitor = "val_auc"
     validation_fraction: float = 0.15
     threshold_rule: ThresholdRule | None = None

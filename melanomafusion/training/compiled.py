@@ -21,7 +21,7 @@ def as_trained(model: keras.Model, recipe: Recipe) -> keras.Model:
         model: the whole one or its head on features, frozen as the stage wants it.
         recipe: whose stage it is.
     """
-    model = with_folded_norm(model, recipe.backbone, learns=True)
+    model = with_folded_norm(model, recipe.backbone, frozen_statistics=recipe.freeze_batch_norm == "statistics")
     return in_parts(with_image_alone(model, recipe.fusion), recipe)
 
 
@@ -53,11 +53,12 @@ def set_trainable(model: keras.Model, recipe: Recipe, stage: Stage) -> list[Any]
     if not recipe.uses_images:
         return []
     backbone = model.get_layer(recipe.backbone)
+    backbone.trainable = False  # TensorFlow drops an assignment of the same value, and True would then thaw nothing
     backbone.trainable = stage.trainable != "head"
     if stage.trainable == "top":
         for layer in backbone.layers[: round(len(backbone.layers) * (1 - stage.top_share))]:
             layer.trainable = False
-    if recipe.freeze_batch_norm:
+    if recipe.freeze_batch_norm is True:
         for layer in backbone.layers:
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.trainable = False

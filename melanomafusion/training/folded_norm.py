@@ -1,8 +1,8 @@
 """Batch norm that is constant, computed as a part of the convolution before it.
 
-In prediction, and while it is frozen in training, batch norm multiplies and shifts each channel by constants. A
-convolution whose kernel is multiplied by them and which adds the shift is the same function, has the same gradients,
-and spares two passes over each feature map (`benchmarks/folded_norm.py`).
+In prediction, and in training while its statistics are frozen, batch norm multiplies and shifts each channel by numbers
+that no image of the batch changes. A convolution whose kernel is multiplied by them and which adds the shift is the
+same function, has the same gradients, and spares two passes over each feature map (`benchmarks/folded_norm.py`).
 """
 
 from __future__ import annotations
@@ -16,24 +16,29 @@ Tensor = Any
 _CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
 
 
-def with_folded_norm(model: keras.Model, backbone: str, *, learns: bool) -> keras.Model:
+def with_folded_norm(model: keras.Model, backbone: str, *, frozen_statistics: bool) -> keras.Model:
     """The model, of the same layers and weights, with batch norm folded.
 
     Args:
         model: from `build_fusion_model`; to be trained, it is frozen as the stage wants it.
         backbone: its name.
-        learns: the model is to be trained, and only frozen batch norm is constant; otherwise all of it is.
+        frozen_statistics: no batch norm of the backbone takes statistics from batches, as in prediction, even where its
+            scale and shift learn; otherwise only frozen batch norm takes none.
 
     Returns:
-        A model that computes the same but for rounding and trains the same weights, in the same order; `model` itself
-        where nothing can be folded (no backbone, half precision, no such batch norm directly behind a convolution).
+        A model that computes the same but for rounding and trains the same weights; `model` itself where there is
+        nothing to do (no backbone, half precision, no such batch norm directly behind a convolution).
     """
     network = next((layer for layer in model.layers if layer.name == backbone), None)
-    pairs = [] if network is None else _pairs(network, learns)
-    if not pairs:
+    if network is None:
         return model
-    folded = {convolution.name: _FoldedConvolution(convolution, norm) for convolution, norm in pairs}
+    pairs = _pairs(network, frozen_statistics)
     done = {norm.name for _, norm in pairs}
+    folded: dict[str, Any] = {convolution.name: _FoldedConvolution(convolution, norm) for convolution, norm in pairs}
+    if frozen_statistics:
+        folded |= {norm.name: _FrozenStatistics(norm) for norm in _learning_norms(network) if norm.name not in done}
+    if not folded:
+        return model
 
     def call(layer: Any, *args: Any, **options: Any) -> Any:
         if layer.name in done:
@@ -51,8 +56,12 @@ def _of_the_same_layers(model: keras.Model, call: Any) -> keras.Model:
     return keras.models.clone_model(bare, clone_function=lambda layer: layer, call_function=call)
 
 
-def _pairs(network: keras.Model, learns: bool) -> list[tuple[Any, Any]]:
-    """Each convolution whose output goes into one constant batch norm and nowhere else, and that batch norm."""
+def _learning_norms(network: keras.Model) -> list[Any]:
+    return [layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable]
+
+
+def _pairs(network: keras.Model, frozen_statistics: bool) -> list[tuple[Any, Any]]:
+    """Each convolution whose output goes into a batch norm of fixed statistics alone, and that batch norm."""
     # A layer may have nodes of other networks too, which share it.
     nodes = [node for depth in network._nodes_by_depth.values() for node in depth]
     readers: dict[int, list[Any]] = {id(output): [None] for output in network.outputs}
@@ -62,7 +71,7 @@ def _pairs(network: keras.Model, learns: bool) -> list[tuple[Any, Any]]:
     pairs = []
     for node in nodes:
         behind = readers[id(node.outputs[0])]
-        if len(behind) == 1 and _folds(node.operation) and _is_constant_norm(behind[0], learns):
+        if len(behind) == 1 and _folds(node.operation) and _is_fixed_norm(behind[0], frozen_statistics):
             pairs.append((node.operation, behind[0]))
     return pairs
 
@@ -75,13 +84,13 @@ def _folds(layer: Any) -> bool:
     return alone and plain and layer.data_format == "channels_last" and layer.compute_dtype == "float32"
 
 
-def _is_constant_norm(layer: Any, learns: bool) -> bool:
+def _is_fixed_norm(layer: Any, frozen_statistics: bool) -> bool:
     norm = type(layer) is keras.layers.BatchNormalization and layer.axis in (-1, 3)
-    return norm and not (learns and layer.trainable)
+    return norm and (frozen_statistics or not layer.trainable)
 
 
 class _FoldedConvolution(keras.layers.Layer):  # type: ignore[misc]
-    """A convolution and the frozen batch norm behind it, whose weights stay theirs.
+    """A convolution and the batch norm behind it, whose weights stay theirs.
 
     Args:
         convolution: without bias and activation, channels last.
@@ -89,7 +98,7 @@ class _FoldedConvolution(keras.layers.Layer):  # type: ignore[misc]
     """
 
     def __init__(self, convolution: Any, norm: Any) -> None:
-        super().__init__(name=f"{convolution.name}_folded", trainable=convolution.trainable)
+        super().__init__(name=f"{convolution.name}_folded", trainable=convolution.trainable or norm.trainable)
         self.convolution, self.norm = convolution, norm
         self.built = True
 
@@ -111,3 +120,24 @@ class _FoldedConvolution(keras.layers.Layer):  # type: ignore[misc]
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """That of the convolution."""
         return tuple(self.convolution.compute_output_shape(input_shape))
+
+
+class _FrozenStatistics(keras.layers.Layer):  # type: ignore[misc]
+    """A batch norm that is not folded, whose scale and shift may learn and whose statistics stay.
+
+    Args:
+        norm: any batch norm.
+    """
+
+    def __init__(self, norm: Any) -> None:
+        super().__init__(name=f"{norm.name}_of_frozen_statistics", dtype=norm.dtype_policy)
+        self.norm = norm
+        self.built = True
+
+    def call(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
+        """The batch norm as in prediction."""
+        return self.norm(inputs, training=False, mask=mask)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """That of its input."""
+        return input_shape

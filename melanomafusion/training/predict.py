@@ -33,7 +33,7 @@ def predict_scores(
     Returns:
         Columns image_name, score in [0, 1], and score_<class> for a multi-class model; rows in the data set's order.
     """
-    model = with_folded_norm(model, recipe.backbone, learns=False)
+    model = with_folded_norm(model, recipe.backbone, frozen_statistics=True)
     views = VIEWS if recipe.tta == VIEWS and spec is not None else 1
     total: np.ndarray | float = 0.0
     for view in range(views):

@@ -282,6 +282,7 @@ def test_unknown_key_of_a_stage_is_refused_with_the_nearest_known_one():
         ("dropout", "0.3"),
         ("weights", 5),
         ("freeze_batch_norm", 1),
+        ("freeze_batch_norm", "statistic"),
         ("imbalance", "balanced"),
         ("loss", "mse"),
         ("tta", 4),
@@ -447,6 +448,12 @@ def test_all_wrong_types_are_listed_at_once():
         Recipe("bad", image_size="5", batch_size=1.5, stages=(Stage(epochs="3"),))
     for part in ("image_size='5'", "batch_size=1.5", "stage 1: epochs='3'"):
         assert part in str(error.value)
+
+
+@pytest.mark.parametrize("frozen", [True, "statistics"])
+def test_untrained_batch_norm_that_would_stay_is_refused(frozen):
+    with pytest.raises(RecipeError, match=f"freeze_batch_norm={frozen!r}: untrained batch norm"):
+        Recipe("r", weights=None, freeze_batch_norm=frozen)
 
 
 def test_random_backbone_with_trained_batch_norm_is_fine():

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 import melanomafusion as mf
 from melanomafusion.models.fusion_model import build_fusion_model
-from melanomafusion.training.compiled import set_trainable
+from melanomafusion.training.compiled import as_trained, set_trainable
 from melanomafusion.training.folded_norm import with_folded_norm
 
 # Backbone → batch norms that stand directly behind a convolution, of all its batch norms.
@@ -54,7 +54,7 @@ def count_folded(model, backbone):
 @pytest.mark.parametrize("backbone", list(FOLDED))
 def test_function_gradients_and_weights_stay(backbone):
     model = built(backbone, metadata_width=4)
-    folded = with_folded_norm(model, backbone, learns=True)
+    folded = with_folded_norm(model, backbone, frozen_statistics=False)
     assert (count_folded(folded, backbone), len(norms(model.get_layer(backbone)))) == FOLDED[backbone]
     assert all(a is b for a, b in zip(folded.trainable_variables, model.trainable_variables, strict=True))
     assert {id(weight) for weight in folded.weights} == {id(weight) for weight in model.weights}
@@ -68,26 +68,26 @@ def test_in_training_only_frozen_batch_norm_is_folded_in_prediction_all():
     model = built("tiny", fusion="image")
     first = norms(model.get_layer("tiny"))[0]
     first.trainable = True
-    assert count_folded(with_folded_norm(model, "tiny", learns=True), "tiny") == 2
-    predicts = with_folded_norm(model, "tiny", learns=False)
+    assert count_folded(with_folded_norm(model, "tiny", frozen_statistics=False), "tiny") == 2
+    predicts = with_folded_norm(model, "tiny", frozen_statistics=True)
     assert count_folded(predicts, "tiny") == 3
     np.testing.assert_allclose(predicts(batch(model)), model(batch(model)), atol=1e-5)
 
 
 def test_weights_set_afterwards_are_those_computed_with():
     model = built("tiny", fusion="image")
-    folded = with_folded_norm(model, "tiny", learns=True)
+    folded = with_folded_norm(model, "tiny", frozen_statistics=False)
     model.set_weights([weight * 1.1 for weight in model.get_weights()])
     np.testing.assert_allclose(folded(batch(model)), model(batch(model)), atol=1e-5)
 
 
 def test_a_model_where_nothing_can_be_folded_stays_itself():
     metadata = build_fusion_model(fusion="metadata", metadata_width=4)
-    assert with_folded_norm(metadata, "tiny", learns=True) is metadata
+    assert with_folded_norm(metadata, "tiny", frozen_statistics=False) is metadata
     learns = build_fusion_model("tiny", fusion="image", image_size=SIZE, weights=None)
-    assert with_folded_norm(learns, "tiny", learns=True) is learns
+    assert with_folded_norm(learns, "tiny", frozen_statistics=False) is learns
     convnext = build_fusion_model("convnext_tiny", fusion="image", image_size=SIZE, weights=None)
-    assert with_folded_norm(convnext, "convnext_tiny", learns=False) is convnext
+    assert with_folded_norm(convnext, "convnext_tiny", frozen_statistics=True) is convnext
 
 
 def test_half_precision_keeps_its_batch_norm():
@@ -97,16 +97,66 @@ def test_half_precision_keeps_its_batch_norm():
         model = built("tiny", fusion="image")
     finally:
         keras.config.set_dtype_policy(policy)
-    assert with_folded_norm(model, "tiny", learns=True) is model
+    assert with_folded_norm(model, "tiny", frozen_statistics=False) is model
+
+
+def test_all_layers_learn_after_a_stage_of_the_top():
+    model = built("tiny", fusion="image")
+    recipe = mf.get_recipe("fusion-mobilenetv2").replace(
+        backbone="tiny", stages=[{"trainable": "top", "top_share": 0.3}, {"trainable": "all"}]
+    )
+    learning = [[weight.path for weight in set_trainable(model, recipe, stage)] for stage in recipe.stages]
+    assert learning == [["conv3/kernel"], ["conv1/kernel", "conv2/kernel", "conv3/kernel"]]
+
+
+@pytest.mark.parametrize("backbone", ["mobilenet_v2", "densenet121", "tiny"])
+def test_with_frozen_statistics_scales_and_shifts_learn(backbone):
+    """The gradients are those that Keras gives where the batch norm is asked for its statistics of prediction."""
+    model = built(backbone, fusion="image")
+    for layer in norms(model.get_layer(backbone)):
+        layer.trainable = True
+    fixed = with_folded_norm(model, backbone, frozen_statistics=True)
+    assert count_folded(fixed, backbone) == FOLDED[backbone][0]
+    wanted, plain = outputs_and_gradients(model)
+    found, ours = outputs_and_gradients(fixed)
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
+    by_weight = {id(w): values for w, values in zip(model.trainable_variables, plain, strict=True)}
+    assert len(by_weight) == len(fixed.trainable_variables)
+    for weight, mine in zip(fixed.trainable_variables, ours, strict=True):
+        theirs = by_weight[id(weight)]
+        np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-4 * np.abs(theirs).max() + 1e-7)
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
+def test_training_with_frozen_statistics_leaves_them_and_moves_scales(precision):
+    policy = keras.config.dtype_policy()
+    try:
+        keras.config.set_dtype_policy(precision)
+        model = built("tiny", fusion="image")
+    finally:
+        keras.config.set_dtype_policy(policy)
+    recipe = mf.get_recipe("fusion-mobilenetv2").replace(
+        backbone="tiny", freeze_batch_norm="statistics", stages=[{"trainable": "all"}]
+    )
+    set_trainable(model, recipe, recipe.stages[0])
+    before = {w.path: w.numpy() for layer in norms(model.get_layer("tiny")) for w in layer.weights}
+    trained = as_trained(model, recipe)
+    trained.compile(keras.optimizers.SGD(1e-1), keras.losses.CategoricalCrossentropy(from_logits=True))
+    trained.train_on_batch(batch(model), np.eye(3, dtype="float32")[[0, 1]])
+    moved = {
+        w.path for layer in norms(model.get_layer("tiny")) for w in layer.weights if (w.numpy() != before[w.path]).any()
+    }
+    assert moved == {path for path in before if not path.endswith(("moving_mean", "moving_variance"))}
 
 
 @pytest.mark.parametrize("trainable", ["head", "top", "all"])
-def test_what_a_stage_freezes_stays_frozen(trainable):
+@pytest.mark.parametrize("frozen", [True, "statistics"])
+def test_what_a_stage_freezes_stays_frozen(trainable, frozen):
     model = built("mobilenet_v2", fusion="image")
     stage = {"trainable": trainable, "top_share": 0.3}
-    recipe = mf.get_recipe("fusion-mobilenetv2").replace(stages=[stage])
+    recipe = mf.get_recipe("fusion-mobilenetv2").replace(stages=[stage], freeze_batch_norm=frozen)
     set_trainable(model, recipe, recipe.stages[0])
-    folded = with_folded_norm(model, "mobilenet_v2", learns=True)
+    folded = as_trained(model, recipe)
     assert all(a is b for a, b in zip(folded.trainable_variables, model.trainable_variables, strict=True))
     before = [weight.numpy() for weight in model.weights]
     folded.compile(keras.optimizers.SGD(1e-3), keras.losses.CategoricalCrossentropy(from_logits=True))
