@@ -76,8 +76,8 @@ def find_problems(recipe: Recipe) -> list[str]:
         (not recipe.classes or recipe.imbalance != "oversample", 'imbalance "oversample" is for binary models'),
         (
             not (recipe.uses_images and recipe.weights is None and recipe.freeze_batch_norm),
-            f"weights=None with freeze_batch_norm={recipe.freeze_batch_norm!r}: untrained batch norm would stay frozen; set "
-            "it to False",
+            f"weights=None with freeze_batch_norm={recipe.freeze_batch_norm!r}: "
+            "untrained batch norm would stay frozen; set it to False",
         ),
     ]
     for number, stage in enumerate(recipe.stages, start=1):
