@@ -89,6 +89,20 @@ def _is_fixed_norm(layer: Any, frozen_statistics: bool) -> bool:
     return norm and (frozen_statistics or not layer.trainable)
 
 
+@tf.custom_gradient  # type: ignore[untyped-decorator]
+def _shifted(output: Tensor, shift: Tensor) -> tuple[Tensor, Any]:
+    """A bias whose gradient is a sum.
+
+    On a CPU, TensorFlow joins the gradient it would use to that of the kernel, and oneDNN computes both together four
+    times slower than the kernel's alone where channels are few: an eighth of a step of MobileNetV2 without AVX-512.
+    """
+
+    def gradient(upstream: Tensor) -> tuple[Tensor, Tensor]:
+        return upstream, tf.reduce_sum(upstream, axis=list(range(len(upstream.shape) - 1)))
+
+    return tf.nn.bias_add(output, shift), gradient
+
+
 class _FoldedConvolution(keras.layers.Layer):  # type: ignore[misc]
     """A convolution and the batch norm behind it, whose weights stay theirs.
 
@@ -115,7 +129,7 @@ class _FoldedConvolution(keras.layers.Layer):  # type: ignore[misc]
             output = tf.nn.depthwise_conv2d(inputs, kernel, strides, padding)
         else:
             output = tf.nn.conv2d(inputs, layer.kernel * scale, strides, padding)
-        return tf.nn.bias_add(output, shift)
+        return _shifted(output, shift)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """That of the convolution."""
