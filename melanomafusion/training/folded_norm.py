@@ -94,7 +94,7 @@ def _shifted(output: Tensor, shift: Tensor) -> tuple[Tensor, Any]:
     """A bias whose gradient is a sum.
 
     On a CPU, TensorFlow joins the gradient it would use to that of the kernel, and oneDNN computes both together four
-    times slower than the kernel's alone where channels are few: an eighth of a step of MobileNetV2 without AVX-512.
+    times slower than the kernel's alone where channels are few: a tenth of a step of MobileNetV2 without AVX-512.
     """
 
     def gradient(upstream: Tensor) -> tuple[Tensor, Tensor]:
