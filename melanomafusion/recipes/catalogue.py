@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+
 from ..errors import RecipeError
 from . import awan_2026, bamania, best, fusion, jagtap_2026, menezes, raksha, winner_2020
 from .recipe import Recipe
@@ -33,7 +35,9 @@ def get_recipe(name: str) -> Recipe:
         RecipeError: there is none.
     """
     if name not in _RECIPES:
-        raise RecipeError(f"Known recipes: {', '.join(_RECIPES)}. Received: {name!r}")
+        near = [known for known in _RECIPES if name and name in known] or difflib.get_close_matches(name, _RECIPES, n=1)
+        hint = f" Did you mean {' or '.join(near)}?" if near else ""
+        raise RecipeError(f"No recipe {name!r}.{hint} Known: {', '.join(_RECIPES)}")
     return _RECIPES[name]
 
 

@@ -195,7 +195,7 @@ def test_recipes_lists_systems_and_tells_about_each(shell):
     assert "Deviations:" in out
     code, _, err = shell("recipes", "menezes", "--about")
     assert code == 1
-    assert "Known recipes" in err
+    assert "Did you mean menezes-efficientnetb3 or" in err
 
 
 def test_extra_and_pseudo_labelled_records_are_learnt_from(shell, synthetic_root, tmp_path_factory, tmp_path):

@@ -116,8 +116,22 @@ def test_every_recipe_belongs_to_the_system_that_lists_it(name):
     assert get_recipe(name) in get_system(name).recipes
 
 
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("awan", " Did you mean awan-2026-inceptionv3?"),
+        ("bamania-mobilnetv2", " Did you mean bamania-mobilenetv2?"),
+        ("resnet", ""),
+        ("", ""),
+    ],
+)
+def test_an_unknown_recipe_is_refused_with_the_nearest_name(name, hint):
+    with pytest.raises(RecipeError, match=re.escape(f"No recipe {name!r}.{hint} Known: awan-2026-inceptionv3, ")):
+        get_recipe(name)
+
+
 def test_an_unknown_system_is_refused_as_an_unknown_recipe():
-    with pytest.raises(RecipeError, match=r"Known recipes: awan-2026-inceptionv3, .*Received: 'awan'"):
+    with pytest.raises(RecipeError, match="No recipe 'awan'"):
         get_system("awan")
 
 
