@@ -70,7 +70,8 @@ class Recipe:
         ema: share of the average that stays at each step when weights are averaged over steps (exponential moving
             average, e.g. 0.999); epochs are scored with the average, and it is what training gives. 0 for none.
         freeze_batch_norm: keep the backbone's batch norm as it is (right for small batches), or its "statistics" alone,
-            while scales and shifts learn; False: all of it learns.
+            while scales and shifts learn; False: all of it learns. Running statistics follow as the backbone in Keras
+            says: MobileNetV2's with momentum 0.999, so that it takes thousands of steps.
         monitor: what the best epoch, the plateau and early stopping look at, on the inner validation split.
         validation_fraction: share of the training patients for that split. 0: no split, all of them are learnt from,
             and the last epoch counts, for stages without plateau and early stopping.
