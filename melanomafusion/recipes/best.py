@@ -52,9 +52,10 @@ many images (`ema=0.999`): 82.9, 0.887 and 0.951, loss of the last epoch 0.389 i
 pooling gives 80.5, 0.871 and 0.937. The site as HAM10000 names it (scalp, ear, hand …) instead of the site of the 2020
 challenge adds nothing to the scores in a logistic regression.
 
-More epochs help more than more pixels: 16 instead of 8 at 128 pixels, all else equal, 83.6, 0.905 and 0.957 in 15.9
-minutes, loss 0.327 instead of 0.445; differences +1.8 % (+0.6 to +3.1, over lesions), +0.016 (+0.003 to +0.031) and
-+0.012 (+0.007 to +0.016). 10 epochs at 160 pixels (above) take as long.
+More epochs help: 16 instead of 8 at 128 pixels, all else equal, 83.6, 0.905 and 0.957, loss 0.327 instead of 0.445;
+differences +1.8 % (+0.6 to +3.1, over lesions), +0.016 (+0.003 to +0.031) and +0.012 (+0.007 to +0.016). They take 15.9
+minutes, as 10 epochs at 160 pixels (above) do, and are not clearly better than those: +0.4 % (-0.8 to +1.5), +0.007
+(-0.003 to +0.020) and +0.001 (-0.006 to +0.006).
 
 With the blocks before the third frozen (`trainable="top", top_share=0.825`) steps of `best-ham10000` cost a quarter
 less. 19 such epochs, all else equal, three seeds: 82.7 (82.7, 83.1, 82.2), 0.918 (0.916, 0.924, 0.914) and 0.962

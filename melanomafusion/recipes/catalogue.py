@@ -35,7 +35,9 @@ def get_recipe(name: str) -> Recipe:
         RecipeError: there is none.
     """
     if name not in _RECIPES:
-        near = [known for known in _RECIPES if name and name in known] or difflib.get_close_matches(name, _RECIPES, n=1)
+        wanted = str(name)
+        begun = [known for known in _RECIPES if wanted and known.startswith(wanted)]
+        near = begun or difflib.get_close_matches(wanted, _RECIPES, n=1)
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
         raise RecipeError(f"No recipe {name!r}.{hint} Known: {', '.join(_RECIPES)}")
     return _RECIPES[name]

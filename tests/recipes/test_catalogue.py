@@ -123,6 +123,7 @@ def test_every_recipe_belongs_to_the_system_that_lists_it(name):
         ("bamania-mobilnetv2", " Did you mean bamania-mobilenetv2?"),
         ("resnet", ""),
         ("", ""),
+        (None, ""),
     ],
 )
 def test_an_unknown_recipe_is_refused_with_the_nearest_name(name, hint):
