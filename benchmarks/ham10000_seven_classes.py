@@ -43,8 +43,12 @@ def figures(scores: pd.DataFrame, test: mf.Dataset, classes: tuple[str, ...]) ->
 def train(recipe: mf.Recipe, data: mf.Dataset, n_folds: int, folds: list[int], out: Path, features: Path) -> dict:
     """Train one seed, score the test lesions with and without their metadata; from disk where it is done."""
     done = out / "figures.json"
+    trained = {"n_folds": n_folds, "folds": folds if n_folds > 1 else None}
     if done.is_file():
-        return json.loads(done.read_text())
+        known = json.loads(done.read_text())
+        if known["trained"] != trained:
+            raise SystemExit(f"{done} is of {known['trained']}, asked for is {trained}. Take another --out.")
+        return known["figures"]
     learnt_from, test = data.held_out(1)
     folded = mf.assign_folds(learnt_from, n_folds, seed=recipe.seed) if n_folds > 1 else data
     started, cpu = time.monotonic(), _cpu_seconds()
@@ -63,7 +67,7 @@ def train(recipe: mf.Recipe, data: mf.Dataset, n_folds: int, folds: list[int], o
         )
         without = figures(_scores(out, blank), test, recipe.classes)
         found |= {f"{key}_without_metadata": value for key, value in without.items()}
-    write_json(done, found)
+    write_json(done, {"trained": trained, "figures": found})
     return found
 
 
