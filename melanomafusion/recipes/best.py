@@ -20,11 +20,11 @@ Measured on 8,026 images, fixed lesion split; accuracy in %, melanoma AUC, macro
     best-ham10000-additive  82.0   0.916   0.959    81.0   0.915   0.955    0, 1       one network
 
 `best-ham10000` (29 November 2026, `benchmarks/ham10000_seven_classes.py --recipes best-ham10000`; two cores with
-AVX-512, 36 minutes, 65 processor minutes) has 83.2 and 82.9 %, 0.923 and 0.924, 0.963 and 0.962, seed by seed; every field missing
-80.7 and 80.3 %, 0.920 and 0.921, 0.958 and 0.956. A third seed was not run. `-additive` (28 November 2026; `--n-folds
-1`; two older cores, 32 minutes, 52 processor minutes) has 82.1 and 81.9 %, 0.918 and 0.915, 0.960 and 0.958. On older
-cores without AVX-512 an epoch of all layers at 224 pixels took 265 to 280 seconds, on these 80: `best-ham10000` takes
-hours there.
+AVX-512, 36 minutes, 65 processor minutes) has 83.2 and 82.9 %, 0.923 and 0.924, 0.963 and 0.962, seed by seed; every
+field missing 80.7 and 80.3 %, 0.920 and 0.921, 0.958 and 0.956. A third seed was not run. `-additive` (28 November
+2026; `--n-folds 1`; two older cores, 32 minutes, 52 processor minutes) has 82.1 and 81.9 %, 0.918 and 0.915, 0.960 and
+0.958. On older cores without AVX-512 an epoch of all layers at 224 pixels took 265 to 280 seconds, on these 80:
+`best-ham10000` takes hours there.
 
 With every field missing, a model fused by `concat` ranks a little worse than one that never had metadata. At 192
 pixels and temperature 1, seed 0: 0.900 and 0.952, image only 0.905 and 0.957. At 160 pixels and 11 epochs, all fields
