@@ -2,8 +2,9 @@ r"""Seven classes of HAM10000 on a fixed lesion split: the published frozen Mobi
 
 Test lesions are those with int(sha256("test" + lesion_id), 16) % 5 == 0. For each seed a recipe is trained over some
 lesion folds of the other lesions, as `melanomafusion train` does, and the mean of its folds scores the test images
-once; models with metadata score them again with every field missing. With --n-folds 1 one network learns from all of
-these lesions. A seed that is done is not trained again, so the script may be stopped and started.
+once; models with metadata score them again with every field missing. Those second figures of `best-ham10000-additive`
+are also the figures of `best-ham10000-image`. With --n-folds 1 one network learns from all of these lesions. A seed
+that is done is not trained again, so the script may be stopped and started.
 
     python benchmarks/ham10000_seven_classes.py --data ham10000/ --out runs/ham7 \
         --weights mobilenet_v2_1.0_224_notop.weights.h5
@@ -88,7 +89,7 @@ def main() -> None:
     parser.add_argument("--weights", required=True, help="MobileNetV2 weights file, or imagenet")
     parser.add_argument("--out", required=True)
     parser.add_argument(
-        "--recipes", nargs="+", default=["jagtap-2026-mobilenetv2", "best-ham10000-image", "best-ham10000"]
+        "--recipes", nargs="+", default=["jagtap-2026-mobilenetv2", "best-ham10000", "best-ham10000-additive"]
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--n-folds", type=int, default=20, help="Of our recipes; the published one has no folds.")
