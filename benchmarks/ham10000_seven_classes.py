@@ -47,8 +47,8 @@ def train(recipe: mf.Recipe, data: mf.Dataset, n_folds: int, folds: list[int], o
     trained = {"n_folds": n_folds, "folds": folds if n_folds > 1 else None}
     if done.is_file():
         known = json.loads(done.read_text())
-        if known["trained"] != trained:
-            raise SystemExit(f"{done} is of {known['trained']}, asked for is {trained}. Take another --out.")
+        if known.get("trained") != trained:
+            raise SystemExit(f"{done} is of {known.get('trained')}, asked for is {trained}. Take another --out.")
         return known["figures"]
     learnt_from, test = data.held_out(1)
     folded = mf.assign_folds(learnt_from, n_folds, seed=recipe.seed) if n_folds > 1 else data
