@@ -32,7 +32,8 @@ these intervals: 400 and 500 bootstraps by hand.
 
 Additive fusion of images of 240 instead of 256 pixels, learnt from at 224 too (`image_size=240`,
 `image_scale=14 / 15`), has more accuracy and less melanoma AUC on the test lesions, and more of both on the training
-lesions that a network did not see (last columns). Three networks of seed 0, no intervals (30 November 2026; 34 to 37 minutes each):
+lesions that a network did not see (last columns). Three networks of seed 0, no intervals (30 November
+2026; 34 to 37 minutes each):
 
                             fused                   every field missing     unseen training lesions
     at 240, additive        83.0   0.918   0.962    81.4   0.917   0.959    84.6   0.909   0.969
