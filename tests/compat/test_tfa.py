@@ -139,7 +139,15 @@ def test_activation_gives_the_same_values(number, case):
     )
 
 
+@cases("layer")
+def test_layer_gives_the_same_values(number, case):
+    layer = getattr(tfa.layers, case["name"])(**case["arguments"])
+    again = keras.layers.deserialize(keras.layers.serialize(layer))
+    for each in (layer, again):
+        np.testing.assert_allclose(values(each(array(number, "x"))), array(number, "y"), rtol=1e-5, atol=1e-6)
+
+
 def test_every_name_has_a_golden_case():
     names = {case["name"] for case in CASES}
     public = {*tfa.optimizers.__all__, "SigmoidFocalCrossEntropy", "F1Score", "CohenKappa", "rotate", "cutout"}
-    assert public | {"gelu", "mish"} == names | {"CyclicalLearningRate"}  # a function cannot be written down
+    assert public | {"gelu", "mish", "GELU"} == names | {"CyclicalLearningRate"}  # a function cannot be written down

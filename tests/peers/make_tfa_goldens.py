@@ -207,6 +207,10 @@ def run_losses_and_metrics():
     yield run_metric("CohenKappa", {"num_classes": 4, "sparse_labels": True}, classes, guesses, weights)
     yield run_metric("CohenKappa", {"num_classes": 2}, truth[:, 0], scores[:, 0], weights)
     yield run_metric("CohenKappa", {"num_classes": 2, "sparse_labels": True}, truth[:, :1], scores[:, :1], weights)
+    # Scores that lie on the threshold itself.
+    halves = draw.integers(0, 3, 12).astype("float32") / 2
+    yield run_metric("CohenKappa", {"num_classes": 2}, truth[:, 0], halves, weights)
+    yield run_metric("F1Score", {"num_classes": 1, "threshold": 0.5}, truth[:, :1], halves[:, None], weights)
 
 
 def run_metric(name, arguments, truth, predicted, weights):
@@ -241,6 +245,8 @@ def run_images_and_activations():
     yield "activation", "gelu", {}, {"x": x, "y": tfa.activations.gelu(x)}
     yield "activation", "gelu", {"approximate": False}, {"x": x, "y": tfa.activations.gelu(x, approximate=False)}
     yield "activation", "mish", {}, {"x": x, "y": tfa.activations.mish(x)}
+    for arguments in ({}, {"approximate": False}):
+        yield "layer", "GELU", arguments, {"x": x[None], "y": tfa.layers.GELU(**arguments)(x[None])}
 
 
 if __name__ == "__main__":
