@@ -13,7 +13,7 @@ from ..predictions import Predictions, align
 from ..predictions.doubts import refuse_constant
 
 Members = Mapping[str, Predictions]
-_KEPT = ("image_name", "patient_id", "lesion_id", "cluster", "target", "fold", "grouped_by")
+_KEPT = ("image_name", "patient_id", "lesion_id", "cluster", "target", "diagnosis", "fold", "grouped_by")
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,8 @@ def combined(
 ) -> Predictions:
     """The ensemble's predictions; members of other folds keep theirs in columns `fold_<member>`.
 
+    Members of the same classes give `score_<class>` too: their plain mean, as what is fitted weighs the one score only.
+
     Args:
         aligned: the members.
         scores: (n,) of the ensemble.
@@ -115,7 +117,20 @@ def combined(
         frame["fold"] = pd.factorize(pd.MultiIndex.from_frame(frame[list(own)]))[0]
     if folds is not None:
         frame["fold"] = folds
+    frame = frame.assign(**_class_means(aligned))
     if any("grouped_by" in member.frame for member in aligned.values()):
         words = [word for member in aligned.values() for word in (member.grouped_by or "").split(" + ") if word]
         frame["grouped_by"] = " + ".join(dict.fromkeys(words))
     return Predictions(frame, first.kind, name=name, lines=first.lines)
+
+
+def _class_means(aligned: dict[str, Predictions]) -> dict[str, np.ndarray]:
+    """Column → (n,) mean over the members, summed in the order of their names; none where they know other classes."""
+    classes = next(iter(aligned.values())).classes
+    if any(set(member.classes) != set(classes) for member in aligned.values()):
+        return {}
+    tables = [aligned[name].frame for name in sorted(aligned)]
+    return {
+        column: np.asarray(np.mean([table[column] for table in tables], axis=0))
+        for column in (f"score_{label}" for label in classes)
+    }

@@ -13,6 +13,7 @@ import pandas as pd
 from ..atomic import atomic_file, make_folder, write_text
 from ..data.dataset import Dataset
 from ..deploy.bundle import Bundle, find_bundles
+from ..deploy.bundling import runs_of
 from ..deploy.ensemble_bundle import CONTENT, EnsembleBundle
 from ..ensemble.stacking import with_metadata
 from ..errors import ImageError, MelanomaFusionError, RunError
@@ -193,7 +194,8 @@ def predict_run(path: str | Path, dataset: Dataset, *, on_event: OnEvent | None 
     """Score a data set with every fold of a run (or one bundle) and average the folds.
 
     Args:
-        path: run folder, bundle or ensemble bundle, which combines its members as it says.
+        path: run folder, bundle, folder of `ensemble` or of a plan's, or ensemble bundle; the last three combine their
+            members as they say, and average the scores of classes.
         dataset: records, e.g. a test split.
         on_event: called with progress events; they are shown on the terminal without it.
 
@@ -205,11 +207,16 @@ def predict_run(path: str | Path, dataset: Dataset, *, on_event: OnEvent | None 
     """
     path = Path(path)
     together = EnsembleBundle.read(path) if (path / CONTENT).is_file() else None
+    runs, ensemble = runs_of(path)
     with shown(on_event, path.name) as report:
-        if together is None or together.ensemble is None:
+        if together is not None and together.ensemble is not None:
+            ensemble = together.ensemble
+            scores = {name: _mean_scores(bundles, dataset, report) for name, bundles in together.members.items()}
+        elif ensemble is not None:
+            scores = {name: predict_run(run, dataset, on_event=report) for name, run in runs.items()}
+        else:
             return _mean_scores(find_bundles(path), dataset, report)
-        scores = {name: _mean_scores(bundles, dataset, report) for name, bundles in together.members.items()}
-        return together.ensemble.predict(with_metadata(scores, dataset))
+        return ensemble.predict(with_metadata(scores, dataset))
 
 
 def _mean_scores(bundles: Sequence[Path], dataset: Dataset, report: OnEvent) -> Predictions:
