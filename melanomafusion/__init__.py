@@ -104,7 +104,7 @@ _HOMES = {
     "melanomafusion.notice": ("NOT_A_MEDICAL_DEVICE",),
     "melanomafusion.predictions": ("Predictions", "align", "read_members"),
     "melanomafusion.recipes.catalogue": ("get_recipe", "list_recipes"),
-    "melanomafusion.recipes.plan": ("EnsemblePlan",),
+    "melanomafusion.recipes.plan": ("EnsemblePlan", "get_plan"),
     "melanomafusion.recipes.recipe": ("Recipe",),
     "melanomafusion.recipes.stage": ("Stage",),
     "melanomafusion.training.cross_validation": ("cross_validate", "predict_run"),

@@ -22,23 +22,29 @@ def demo(out: Annotated[Path, typer.Option(help="Folder for data, runs and plots
 
 @app.command()
 def recipes(
-    name: Annotated[str | None, typer.Argument(help="One recipe, as JSON.")] = None,
+    name: Annotated[str | None, typer.Argument(help="One recipe or plan, as JSON.")] = None,
     about: Annotated[bool, typer.Option("--about", help="Its reference, figures, commands and deviations.")] = False,
     compare: Annotated[bool, typer.Option("--compare", help="What their backbones cost.")] = False,
     timing: Annotated[bool, typer.Option("--timing/--no-timing", help="With --compare: measure here.")] = True,
     as_json: AsJson = False,
 ) -> None:
     """List the systems and their recipes, show one, or compare the cost of their backbones."""
-    from ..recipes.catalogue import SYSTEMS, get_recipe, get_system
+    from ..recipes.catalogue import PLANS, SYSTEMS, get_recipe, get_system
 
     if compare:
         from .compare import print_comparison
 
-        chosen = [get_recipe(name)] if name else [recipe for system in SYSTEMS for recipe in system.recipes]
+        named = PLANS.get(name, (name,)) if name else ()
+        chosen = [get_recipe(one) for one in named] or [recipe for system in SYSTEMS for recipe in system.recipes]
         print_comparison(console, chosen, timing, as_json)
         return
     if name is not None:
-        typer.echo(get_system(name).about.strip() + "\n" if about else get_recipe(name).to_json(), nl=False)
+        if about:
+            typer.echo(get_system(name).about.strip())
+        elif name in PLANS:
+            typer.echo(json.dumps([get_recipe(member).to_dict() for member in PLANS[name]], indent=2))
+        else:
+            typer.echo(get_recipe(name).to_json(), nl=False)
         return
     if as_json:
         typer.echo(json.dumps([recipe.to_dict() for system in SYSTEMS for recipe in system.recipes], indent=2))
@@ -51,6 +57,8 @@ def recipes(
             table.add_row(recipe.name, *image, recipe.fusion, classes, str(recipe.epochs), str(recipe.batch_size))
         table.add_section()
     console.print(table)
+    for plan, members in PLANS.items():
+        console.print(f"{plan} is a plan of {' and '.join(members)}.")
     figures = Table(Column("system", overflow="fold"), "task", "reported", "reproduced", "reference", show_lines=True)
     for system in SYSTEMS:
         figures.add_row(system.name, system.task, system.reported, system.reproduced, system.reference)

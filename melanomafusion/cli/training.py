@@ -55,7 +55,7 @@ class Executor(StrEnum):
 
 @app.command()
 def train(
-    recipe: Annotated[str, typer.Argument(help="Name of a recipe, a JSON file, or a plan (TOML).")],
+    recipe: Annotated[str, typer.Argument(help="Name of a recipe or a plan, or a file: recipe (JSON), plan (TOML).")],
     data: Annotated[Path, typer.Option(help="Folder of the data set.")],
     out: Annotated[Path, typer.Option(help="Run folder.")],
     source: SourceOption = Source.siim,
@@ -106,13 +106,16 @@ def train(
     """Train a recipe, or a plan of several, over patient-grouped folds; goes on where an earlier run stopped."""
     from ..execution.local import LocalExecutor
     from ..execution.ray import RayExecutor
+    from ..recipes.plan import read_recipe
 
     if bool(unlabelled) != bool(pseudo_labels) or (extra and unlabelled):
         raise typer.BadParameter("--unlabelled and --pseudo-labels belong together, without --extra.")
-    plan = _plan(recipe, set_ or [])
-    if plan is not None and (folds or published):
-        raise typer.BadParameter("A plan is trained over all folds: leave out --folds and --published-split.")
-    recipes = plan.recipes if plan else (_recipe(recipe, set_ or []),)
+    changes = _changes(set_ or [])
+    plan = _plan(recipe)
+    if plan is not None and published:
+        raise typer.BadParameter("A plan needs two folds or more: leave out --published-split.")
+    plan = plan.replace(**changes) if plan else None
+    recipes = plan.recipes if plan else (read_recipe(recipe).replace(**changes),)
     metadata_only = not any(chosen.uses_images for chosen in recipes)
     dataset = load_all(
         source, data, "train", images, missing_images, extra_images, metadata_only, also, overlaps, positive
@@ -139,7 +142,7 @@ def train(
         "executor": RayExecutor(address, num_cpus, num_gpus) if executor is Executor.ray else LocalExecutor(workers),
     }
     if plan is not None:
-        train_and_print_plan(plan, dataset, options, screen, as_json)
+        train_and_print_plan(plan, dataset, {**options, "folds": wanted}, screen, as_json)
     else:
         _train(recipes[0], dataset, wanted, options, screen, as_json)
 
@@ -196,21 +199,18 @@ def _extra(datasets: list[Dataset], run: Path | None, screen: Console) -> Datase
         return pseudo_label(run, records, on_event=progress)
 
 
-def _plan(name: str, changes: list[str]) -> EnsemblePlan | None:
-    """The plan, where a file of one is named."""
-    from ..recipes.plan import EnsemblePlan
+def _plan(name: str) -> EnsemblePlan | None:
+    """The plan, where one is named, or a file of one."""
+    from ..recipes.catalogue import PLANS
+    from ..recipes.plan import EnsemblePlan, get_plan
 
-    if Path(name).suffix != ".toml":
-        return None
-    if changes:
-        raise typer.BadParameter("A plan sets fields itself: leave out --set.")
-    return EnsemblePlan.read_toml(name)
+    if name in PLANS:
+        return get_plan(name)
+    return EnsemblePlan.read_toml(name) if Path(name).suffix == ".toml" else None
 
 
-def _recipe(name: str, changes: list[str]) -> Recipe:
-    from ..recipes.plan import read_recipe
-
-    chosen = read_recipe(name)
+def _changes(changes: list[str]) -> dict[str, Any]:
+    """Fields to change, and their values."""
     values: dict[str, Any] = {}
     for change in changes:
         key, equals, text = change.partition("=")
@@ -220,4 +220,4 @@ def _recipe(name: str, changes: list[str]) -> Recipe:
             values[key] = json.loads(text)
         except ValueError:
             values[key] = text
-    return chosen.replace(**values)
+    return values

@@ -121,6 +121,8 @@ a model of 192 pixels.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from .jagtap_2026 import HAM10000_CLASSES
 from .recipe import Recipe
 from .stage import Stage
@@ -170,6 +172,13 @@ SYSTEM = System(
         _HAM10000,
         _HAM10000.replace(name="best-ham10000-image", fusion="image", metadata_dropout=0.0),
         _HAM10000.replace(name="best-ham10000-additive", fusion="additive"),
+        _HAM10000.replace(
+            name="best-ham10000-additive-240",
+            fusion="additive",
+            image_size=240,
+            stages=tuple(replace(stage, image_scale=14 / 15) for stage in _HAM10000.stages),
+        ),
     ),
     about=__doc__,
+    plans={"best-ham10000-ensemble": ("best-ham10000", "best-ham10000-additive-240")},
 )

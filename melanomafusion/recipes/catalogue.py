@@ -20,7 +20,10 @@ SYSTEMS: tuple[System, ...] = (
     fusion.SYSTEM,
 )
 _RECIPES: dict[str, Recipe] = {recipe.name: recipe for system in SYSTEMS for recipe in system.recipes}
-_SYSTEM_OF: dict[str, System] = {recipe.name: system for system in SYSTEMS for recipe in system.recipes}
+PLANS: dict[str, tuple[str, ...]] = {name: members for system in SYSTEMS for name, members in system.plans.items()}
+_SYSTEM_OF: dict[str, System] = {
+    name: system for system in SYSTEMS for name in (*(recipe.name for recipe in system.recipes), *system.plans)
+}
 
 
 def list_recipes() -> list[str]:
@@ -39,6 +42,8 @@ def get_recipe(name: str) -> Recipe:
         begun = [known for known in _RECIPES if wanted and known.startswith(wanted)]
         near = begun or difflib.get_close_matches(wanted, _RECIPES, n=1)
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
+        if wanted in PLANS:
+            hint = f" It is a plan of {' and '.join(PLANS[wanted])}."
         raise RecipeError(f"No recipe {name!r}.{hint} Known: {', '.join(_RECIPES)}")
     return _RECIPES[name]
 
@@ -47,10 +52,11 @@ def get_system(name: str) -> System:
     """The published system, or ours, that a recipe belongs to: reference, what was reported, what was reproduced.
 
     Args:
-        name: of a recipe.
+        name: of a recipe or a plan.
 
     Raises:
         RecipeError: there is none.
     """
-    get_recipe(name)
+    if name not in _SYSTEM_OF:
+        get_recipe(name)
     return _SYSTEM_OF[name]

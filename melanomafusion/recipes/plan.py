@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RecipeError
-from .catalogue import get_recipe
+from .catalogue import PLANS, get_recipe
 from .recipe import Recipe
 
 ENSEMBLE = "ensemble"  # folder of what members make together
@@ -43,6 +43,14 @@ class EnsemblePlan:
         stop = self.stop_below
         if stop is not None and (not isinstance(stop, (int, float)) or isinstance(stop, bool) or not -1 <= stop <= 1):
             raise RecipeError(f"stop_below is a difference of AUC, e.g. 0.001. Received: {stop!r}")
+
+    def replace(self, **changes: Any) -> EnsemblePlan:
+        """The plan with these fields of every member changed, as `Recipe.replace` does.
+
+        Raises:
+            RecipeError: a member cannot be so.
+        """
+        return EnsemblePlan(tuple(recipe.replace(**changes) for recipe in self.recipes), self.stop_below)
 
     @classmethod
     def read_toml(cls, path: str | Path) -> EnsemblePlan:
@@ -88,6 +96,17 @@ class EnsemblePlan:
             return cls(tuple(recipes), content.get("stop_below"))
         except RecipeError as error:
             raise RecipeError(f"{path}: {error}") from None
+
+
+def get_plan(name: str) -> EnsemblePlan:
+    """The plan of that name.
+
+    Raises:
+        RecipeError: there is none.
+    """
+    if name not in PLANS:
+        raise RecipeError(f"No plan {name!r}. Known: {', '.join(PLANS)}")
+    return EnsemblePlan(tuple(get_recipe(member) for member in PLANS[name]))
 
 
 def _recipes(member: dict[str, Any], folder: Path) -> list[Recipe]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from .recipe import Recipe
 
@@ -19,6 +20,7 @@ class System:
         reproduced: figures, split, command and date; "not run" where not.
         recipes: the system as published first, then its variants.
         about: all of it in words: data, figures, commands, cost, deviations.
+        plans: name of an ensemble → its recipes, by their names.
     """
 
     name: str
@@ -28,3 +30,4 @@ class System:
     reproduced: str
     recipes: tuple[Recipe, ...]
     about: str
+    plans: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,12 +71,12 @@ def train_plan(
         out: folder.
         workers, executor: where folds are trained, as for `cross_validate`.
         on_event: called with progress events, which name their member as "run"; they are shown without it.
-        options: further arguments of `cross_validate`, the same for all members.
+        options: further arguments of `cross_validate`, the same for all members; `folds` are two or more.
 
     Raises:
         MelanomaFusionError: wrong set-up of any member, found before the first is trained; a member that failed.
     """
-    _check(plan, dataset, options.get("extra"))
+    _check(plan, dataset, options.get("extra"), options.get("folds"))
     out, executor = make_folder(out), executor or LocalExecutor(workers)
     lock = threading.Lock()
     with shown(on_event, "plan") as report:
@@ -114,8 +114,10 @@ def train_plan(
     return TrainedPlan(out, members, curve, left_out, diagnosis)
 
 
-def _check(plan: EnsemblePlan, dataset: Dataset, extra: Extra | None) -> None:
+def _check(plan: EnsemblePlan, dataset: Dataset, extra: Extra | None, folds: Sequence[int] | None) -> None:
     problems = []
+    if len(plan.recipes) > 1 and folds is not None and len(set(folds)) < 2:
+        problems.append(f"Weights are found in nested folds: a plan needs two or more. Received: folds={list(folds)}")
     for recipe in plan.recipes:
         try:
             check_run(recipe, dataset, extra=extra)

@@ -59,8 +59,11 @@ def test_recipes_lists_and_shows(shell):
     code, out, _ = shell("recipes")
     assert code == 0
     assert "fusion-b7" in out
+    assert "best-ham10000-ensemble is a plan of best-ham10000 and best-ham10000-additive-240" in " ".join(out.split())
     code, out, _ = shell("recipes", "fusion-b5")
     assert json.loads(out)["image_size"] == 456
+    code, out, _ = shell("recipes", "best-ham10000-ensemble")
+    assert [member["image_size"] for member in json.loads(out)] == [256, 240]
 
 
 def test_verify_compares_with_the_published_counts_and_exits_1_where_they_differ(shell, synthetic_root):

@@ -193,6 +193,8 @@ def test_recipes_lists_systems_and_tells_about_each(shell):
     assert "Reported:" in out
     assert "97.15" in out
     assert "Deviations:" in out
+    code, out, _ = shell("recipes", "best-ham10000-ensemble", "--about")
+    assert (code, out) == shell("recipes", "best-ham10000", "--about")[:2]
     code, _, err = shell("recipes", "menezes", "--about")
     assert code == 1
     assert "Did you mean menezes-efficientnetb3 or" in err

@@ -97,3 +97,17 @@ def test_a_file_that_is_not_there_or_no_text_is_named(tmp_path):
     (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(RecipeError, match=r"bytes\.toml is not TOML"):
         mf.EnsemblePlan.read_toml(tmp_path / "bytes.toml")
+
+
+def test_a_plan_by_its_name_and_a_field_changed_in_every_member():
+    plan = mf.get_plan("best-ham10000-ensemble")
+    assert [recipe.name for recipe in plan.recipes] == ["best-ham10000", "best-ham10000-additive-240"]
+    assert plan.recipes == tuple(mf.get_recipe(recipe.name) for recipe in plan.recipes)
+    changed = plan.replace(seed=3)
+    assert changed.recipes == tuple(recipe.replace(seed=3) for recipe in plan.recipes)
+    with pytest.raises(RecipeError, match="image_size"):
+        plan.replace(image_size=0)
+    with pytest.raises(RecipeError, match=r"No plan 'best'\. Known: best-ham10000-ensemble"):
+        mf.get_plan("best")
+    with pytest.raises(RecipeError, match="It is a plan of best-ham10000 and best-ham10000-additive-240"):
+        mf.get_recipe("best-ham10000-ensemble")

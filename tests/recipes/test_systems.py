@@ -244,7 +244,12 @@ def test_the_winner_names_nine_classes(siim, name):
 
 @pytest.mark.parametrize(
     ("name", "backbone"),
-    [("best-ham10000", "tiny"), ("best-ham10000-image", "tiny"), ("best-ham10000-additive", "mobilenet_v2")],
+    [
+        ("best-ham10000", "tiny"),
+        ("best-ham10000-image", "tiny"),
+        ("best-ham10000-additive", "mobilenet_v2"),
+        ("best-ham10000-additive-240", "tiny"),
+    ],
 )
 def test_our_best_learns_from_all_training_records(seven_classes, tmp_path, name, backbone):
     changes = {"backbone": backbone, "validation_fraction": 0.0, "tta": 1, "batch_size": 16}

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
@@ -97,12 +98,17 @@ def test_wrong_set_up_of_any_member_ends_it_before_the_first(folded, trained, tm
     assert not trained
 
 
-def test_a_plan_takes_no_single_folds(shell, data, tmp_path):
+def test_weights_need_two_folds(folded, trained, shell, data, tmp_path):
+    for folds in ([0], [1, 1]):
+        with pytest.raises(RunError, match=r"needs two or more\. Received: folds=\["):
+            mf.train_plan(plan_of([1, 2]), folded, out=tmp_path / "out", folds=folds, on_event=print)
     (tmp_path / "plan.toml").write_text('[[members]]\nrecipe = "metadata-tiny"\n')
-    for option in (["--folds", "0"], ["--published-split"]):
-        code, _, err = shell("train", tmp_path / "plan.toml", "--data", data, "--out", tmp_path / "out", *option)
-        assert code == 2
-        assert "leave out --folds and --published-split" in " ".join(err.replace("│", " ").split())
+    code, _, err = shell(
+        "train", tmp_path / "plan.toml", "--data", data, "--out", tmp_path / "out", "--published-split"
+    )
+    assert code == 2
+    assert "two folds or more: leave out --published-split" in " ".join(err.replace("│", " ").split())
+    assert not trained
     assert not (tmp_path / "out").exists()
 
 
@@ -138,12 +144,38 @@ def test_the_command_trains_a_plan_says_the_cost_before_and_goes_on(data, tmp_pa
     assert (tmp_path / "out" / "ensemble" / "oof.csv").read_bytes() == scores
 
 
-@pytest.mark.parametrize(
-    ("option", "said"), [(["--set", "seed=1"], "leave out --set"), (["--folds", "0"], "leave out")]
-)
-def test_what_a_plan_says_itself_is_no_option(data, tmp_path, option, said):
-    (tmp_path / "plan.toml").write_text('[[members]]\nrecipe = "metadata-tiny"\n')
+def test_some_folds_and_a_changed_field_are_those_of_every_member(data, tmp_path, in_this_process):
+    (tmp_path / "plan.toml").write_text('[[members]]\nrecipe = "metadata-tiny"\nseeds = [0, 1]\n')
     command = ["train", str(tmp_path / "plan.toml"), "--data", str(data), "--out", str(tmp_path / "out")]
-    done = CliRunner().invoke(app, [*command, *option])
-    assert done.exit_code == 2
-    assert f"leave out {option[0]}" in " ".join(done.output.split())
+    done = CliRunner().invoke(app, [*command, "--n-folds", "4", "--folds", "0,2", "--set", "epochs=1"])
+    assert done.exit_code == 0, done.output
+    for seed in (0, 1):
+        run = tmp_path / "out" / f"metadata-tiny-seed{seed}"
+        recipe = mf.Recipe.from_json((run / "recipe.json").read_text())
+        assert (recipe.seed, recipe.epochs) == (seed, 1)
+        assert sorted(path.name for path in run.glob("fold-*")) == ["fold-0", "fold-2"]
+    oof = mf.Predictions.read_csv(tmp_path / "out" / "ensemble" / "oof.csv", "oof")
+    folds = mf.assign_folds(mf.load_siim_isic_2020(data), 4).frame["fold"]
+    assert len(oof) == folds.isin([0, 2]).sum()
+
+
+def test_a_plan_of_several_classes_scores_each_of_them(data, tmp_path, in_this_process, shell):
+    records = mf.load_siim_isic_2020(data)
+    names = np.where(records.targets == 1, "melanoma", np.resize(["nevus", "BKL"], len(records)))
+    records = mf.assign_folds(records.with_columns(diagnosis=pd.array(names, dtype="str")), 3)
+    classes = {"classes": ("melanoma", "nevus", "BKL"), "loss": "categorical", "epochs": 1}
+    recipes = (mf.get_recipe("metadata-tiny"), mf.get_recipe("tiny"))
+    plan = mf.EnsemblePlan(recipes).replace(**classes, image_size=32, tta=1)
+    mf.train_plan(plan, records, out=tmp_path / "out", folds=[0, 2], on_event=lambda event: None)
+    test = mf.load_siim_isic_2020(data, split="test")
+    members = [mf.predict_run(tmp_path / "out" / name, test, on_event=print) for name in ("metadata-tiny", "tiny")]
+    together = mf.predict_run(tmp_path / "out" / "ensemble", test, on_event=print)
+    columns = [f"score_{name}" for name in ("melanoma", "nevus", "BKL")]
+    expected = np.mean([member.frame[columns] for member in members], axis=0)
+    np.testing.assert_allclose(together.frame[columns], expected, rtol=1e-12)
+    code, _, err = shell(
+        "submit", tmp_path / "out" / "ensemble", "--test", data, "--classes", "--out", tmp_path / "scores.csv"
+    )
+    assert (code, err) == (0, "")
+    written = pd.read_csv(tmp_path / "scores.csv").set_index("image_name").loc[together.image_names]
+    np.testing.assert_allclose(written[["score", *columns]], together.frame[["score", *columns]], rtol=1e-12)
