@@ -116,8 +116,10 @@ def _combined(bundle: EnsembleBundle) -> str:
         return f"The score is the mean over {len(bundle.bundles)} folds' models."
     weights = getattr(bundle.ensemble, "weights", {})
     shares = ", ".join(f"{_plain(name)} {value:.3f}" for name, value in weights.items())
-    return f"Members are means of their folds, combined by {type(bundle.ensemble).__name__}" + (
-        f": {shares}." if shares else "."
+    return (
+        f"Members are means of their folds, combined by {type(bundle.ensemble).__name__}"
+        + (f": {shares}." if shares else ".")
+        + (" Scores of classes are the plain mean of the members'." if bundle.metrics.get("multiclass") else "")
     )
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ..errors import RecipeError
 from .catalogue import PLANS, get_recipe
 from .recipe import Recipe
 
 ENSEMBLE = "ensemble"  # folder of what members make together
-_PLAN = ("stop_below", "members")
+_PLAN = ("stop_below", "combine", "members")
+COMBINE = ("weights", "mean")
 _MEMBER = ("recipe", "name", "seeds", "set")
 
 
@@ -22,11 +23,14 @@ class EnsemblePlan:
 
     Attributes:
         recipes: the members; a recipe with several seeds is as many of them. Names tell them apart.
+        combine: "weights" found on the out-of-fold scores, or "mean", which needs no score to be fitted on: for few
+            folds or members that are worth the same.
         stop_below: train no further member once the last one raised the AUC of the ensemble by less; None trains all.
     """
 
     recipes: tuple[Recipe, ...]
     stop_below: float | None = None
+    combine: Literal["weights", "mean"] = "weights"
 
     def __post_init__(self) -> None:
         names = [recipe.name for recipe in self.recipes]
@@ -43,6 +47,8 @@ class EnsemblePlan:
         stop = self.stop_below
         if stop is not None and (not isinstance(stop, (int, float)) or isinstance(stop, bool) or not -1 <= stop <= 1):
             raise RecipeError(f"stop_below is a difference of AUC, e.g. 0.001. Received: {stop!r}")
+        if self.combine not in COMBINE:
+            raise RecipeError(f"combine is {' or '.join(map(repr, COMBINE))}. Received: {self.combine!r}")
 
     def replace(self, **changes: Any) -> EnsemblePlan:
         """The plan with these fields of every member changed, as `Recipe.replace` does.
@@ -50,7 +56,7 @@ class EnsemblePlan:
         Raises:
             RecipeError: a member cannot be so.
         """
-        return EnsemblePlan(tuple(recipe.replace(**changes) for recipe in self.recipes), self.stop_below)
+        return replace(self, recipes=tuple(recipe.replace(**changes) for recipe in self.recipes))
 
     @classmethod
     def read_toml(cls, path: str | Path) -> EnsemblePlan:
@@ -60,6 +66,7 @@ class EnsemblePlan:
             path: a file such as
 
                 stop_below = 0.001
+                combine = "weights"
 
                 [[members]]
                 recipe = "fusion-b4"           # a name, or a JSON file beside the plan
@@ -93,7 +100,7 @@ class EnsemblePlan:
         if problems:
             raise RecipeError(f"{path}:\n" + "\n".join(f"  {problem}" for problem in problems))
         try:
-            return cls(tuple(recipes), content.get("stop_below"))
+            return cls(tuple(recipes), content.get("stop_below"), content.get("combine", "weights"))
         except RecipeError as error:
             raise RecipeError(f"{path}: {error}") from None
 
@@ -106,7 +113,7 @@ def get_plan(name: str) -> EnsemblePlan:
     """
     if name not in PLANS:
         raise RecipeError(f"No plan {name!r}. Known: {', '.join(PLANS)}")
-    return EnsemblePlan(tuple(get_recipe(member) for member in PLANS[name]))
+    return EnsemblePlan(tuple(get_recipe(member) for member in PLANS[name]), combine="mean")
 
 
 def _recipes(member: dict[str, Any], folder: Path) -> list[Recipe]:

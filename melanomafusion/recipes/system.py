@@ -20,7 +20,7 @@ class System:
         reproduced: figures, split, command and date; "not run" where not.
         recipes: the system as published first, then its variants.
         about: all of it in words: data, figures, commands, cost, deviations.
-        plans: name of an ensemble → its recipes, by their names.
+        plans: name of a mean of several recipes → their names.
     """
 
     name: str

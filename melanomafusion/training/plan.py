@@ -14,7 +14,9 @@ import pandas as pd
 
 from ..atomic import atomic_file, make_folder
 from ..data.dataset import Dataset
+from ..ensemble.averages import MeanEnsemble
 from ..ensemble.diagnostics import Diagnosis, diagnose
+from ..ensemble.ensemble import Ensemble
 from ..ensemble.files import write_ensemble
 from ..ensemble.weighted import WeightedEnsemble
 from ..errors import MelanomaFusionError, RunError
@@ -40,7 +42,7 @@ class TrainedPlan:
         members: name → its run, in the order of the plan.
         curve: a row per member as it came in: member, its own auc, ensemble_auc (nested), gain (none of the first).
         left_out: names of members that were not trained, because the one before them did not pay.
-        diagnosis: of the weighted ensemble; None of one member.
+        diagnosis: of the ensemble; None of one member.
     """
 
     path: Path
@@ -60,7 +62,7 @@ def train_plan(
     on_event: OnEvent | None = None,
     **options: Any,
 ) -> TrainedPlan:
-    """Train every member of a plan over the same folds, and combine them by weights found on their out-of-fold scores.
+    """Train every member of a plan over the same folds, and combine them as it says.
 
     Members are trained in their order; on a Ray cluster, where none may be left out, all at once. Started again, it
     goes on where it was.
@@ -102,14 +104,14 @@ def train_plan(
             trained = None
         for number, recipe in enumerate(plan.recipes):
             members[recipe.name] = trained[number] if trained else train(recipe)
-            rows.append(_row(members, rows))
+            rows.append(_row(members, rows, plan))
             report({"kind": "member", **rows[-1]})
             if plan.stop_below is not None and number and rows[-1]["gain"] < plan.stop_below:
                 break
         curve = pd.DataFrame(rows)
         with atomic_file(out / "curve.csv") as part:
             curve.to_csv(part, index=False, lineterminator="\n")
-        diagnosis = _combine(members, out / ENSEMBLE) if len(members) > 1 else None
+        diagnosis = _combine(members, plan, out / ENSEMBLE) if len(members) > 1 else None
     left_out = [recipe.name for recipe in plan.recipes if recipe.name not in members]
     return TrainedPlan(out, members, curve, left_out, diagnosis)
 
@@ -117,7 +119,9 @@ def train_plan(
 def _check(plan: EnsemblePlan, dataset: Dataset, extra: Extra | None, folds: Sequence[int] | None) -> None:
     problems = []
     if len(plan.recipes) > 1 and folds is not None and len(set(folds)) < 2:
-        problems.append(f"Weights are found in nested folds: a plan needs two or more. Received: folds={list(folds)}")
+        problems.append(
+            f"An ensemble is scored in nested folds: a plan needs two or more. Received: folds={list(folds)}"
+        )
     for recipe in plan.recipes:
         try:
             check_run(recipe, dataset, extra=extra)
@@ -127,20 +131,24 @@ def _check(plan: EnsemblePlan, dataset: Dataset, extra: Extra | None, folds: Seq
         raise RunError("\n".join(problems))
 
 
-def _row(members: Mapping[str, CrossValidation], before: list[dict[str, Any]]) -> dict[str, Any]:
+def _ensemble(plan: EnsemblePlan) -> Ensemble:
+    return MeanEnsemble() if plan.combine == "mean" else WeightedEnsemble()
+
+
+def _row(members: Mapping[str, CrossValidation], before: list[dict[str, Any]], plan: EnsemblePlan) -> dict[str, Any]:
     """What the newest member brought; weights are searched and scored in nested folds."""
     oof = _oof(members)
     *_, (name, newest) = oof.items()
     own = roc_auc(newest.targets, newest.scores)
-    together = WeightedEnsemble().cross_val_predict(oof) if len(oof) > 1 else newest
+    together = _ensemble(plan).cross_val_predict(oof) if len(oof) > 1 else newest
     auc = roc_auc(together.targets, together.scores)
     gain = auc - before[-1]["ensemble_auc"] if before else None
     return {"member": name, "auc": own, "ensemble_auc": auc, "gain": gain}
 
 
-def _combine(members: Mapping[str, CrossValidation], folder: Path) -> Diagnosis:
+def _combine(members: Mapping[str, CrossValidation], plan: EnsemblePlan, folder: Path) -> Diagnosis:
     oof = _oof(members)
-    ensemble = WeightedEnsemble()
+    ensemble = _ensemble(plan)
     diagnosis = diagnose(ensemble, oof)
     ensemble.fit(oof)
     write_ensemble(ensemble, diagnosis, {name: str(cv.path) for name, cv in members.items()}, folder)

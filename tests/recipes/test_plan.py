@@ -101,13 +101,22 @@ def test_a_file_that_is_not_there_or_no_text_is_named(tmp_path):
 
 def test_a_plan_by_its_name_and_a_field_changed_in_every_member():
     plan = mf.get_plan("best-ham10000-ensemble")
+    assert plan.combine == "mean"
     assert [recipe.name for recipe in plan.recipes] == ["best-ham10000", "best-ham10000-additive-240"]
     assert plan.recipes == tuple(mf.get_recipe(recipe.name) for recipe in plan.recipes)
     changed = plan.replace(seed=3)
-    assert changed.recipes == tuple(recipe.replace(seed=3) for recipe in plan.recipes)
+    assert changed == mf.EnsemblePlan(tuple(recipe.replace(seed=3) for recipe in plan.recipes), combine="mean")
     with pytest.raises(RecipeError, match="image_size"):
         plan.replace(image_size=0)
     with pytest.raises(RecipeError, match=r"No plan 'best'\. Known: best-ham10000-ensemble"):
         mf.get_plan("best")
     with pytest.raises(RecipeError, match="It is a plan of best-ham10000 and best-ham10000-additive-240"):
         mf.get_recipe("best-ham10000-ensemble")
+
+
+def test_how_members_are_combined_is_one_of_two_words(tmp_path):
+    members = '[[members]]\nrecipe = "metadata-tiny"\n'
+    assert read(tmp_path, members).combine == "weights"
+    assert read(tmp_path, 'combine = "mean"\n' + members).combine == "mean"
+    with pytest.raises(RecipeError, match="combine is 'weights' or 'mean'"):
+        read(tmp_path, 'combine = "median"\n' + members)

@@ -75,6 +75,16 @@ def test_without_a_limit_all_members_are_trained_and_combined(folded, trained, t
     assert mf.roc_auc(oof.targets, oof.scores) == pytest.approx(result.curve["ensemble_auc"].iloc[-1], abs=1e-12)
 
 
+def test_members_of_a_plain_mean_count_alike(folded, trained, tmp_path):
+    plan = mf.EnsemblePlan(plan_of([1, 9]).recipes, combine="mean")
+    result = mf.train_plan(plan, folded, out=tmp_path, on_event=print)
+    first, second = (result.members[name].oof.frame.set_index("image_name")["score"] for name in ("m1", "m9"))
+    written = mf.Predictions.read_csv(tmp_path / "ensemble" / "oof.csv", "oof").frame.set_index("image_name")["score"]
+    pd.testing.assert_series_equal(written, (first + second) / 2, rtol=1e-12)
+    assert json.loads((tmp_path / "ensemble" / "ensemble.json").read_text())["kind"] == "MeanEnsemble"
+    assert result.curve["gain"].iloc[1] < 0  # weights would have left the second, which is noise, out
+
+
 def test_one_member_is_no_ensemble(folded, trained, tmp_path):
     result = mf.train_plan(plan_of([1], 0.5), folded, out=tmp_path, on_event=print)
     assert result.diagnosis is None
@@ -165,7 +175,7 @@ def test_a_plan_of_several_classes_scores_each_of_them(data, tmp_path, in_this_p
     records = mf.assign_folds(records.with_columns(diagnosis=pd.array(names, dtype="str")), 3)
     classes = {"classes": ("melanoma", "nevus", "BKL"), "loss": "categorical", "epochs": 1}
     recipes = (mf.get_recipe("metadata-tiny"), mf.get_recipe("tiny"))
-    plan = mf.EnsemblePlan(recipes).replace(**classes, image_size=32, tta=1)
+    plan = mf.EnsemblePlan(recipes, combine="mean").replace(**classes, image_size=32, tta=1)
     mf.train_plan(plan, records, out=tmp_path / "out", folds=[0, 2], on_event=lambda event: None)
     test = mf.load_siim_isic_2020(data, split="test")
     members = [mf.predict_run(tmp_path / "out" / name, test, on_event=print) for name in ("metadata-tiny", "tiny")]
@@ -173,6 +183,7 @@ def test_a_plan_of_several_classes_scores_each_of_them(data, tmp_path, in_this_p
     columns = [f"score_{name}" for name in ("melanoma", "nevus", "BKL")]
     expected = np.mean([member.frame[columns] for member in members], axis=0)
     np.testing.assert_allclose(together.frame[columns], expected, rtol=1e-12)
+    np.testing.assert_allclose(together.scores, together.frame["score_melanoma"], rtol=1e-12)
     code, _, err = shell(
         "submit", tmp_path / "out" / "ensemble", "--test", data, "--classes", "--out", tmp_path / "scores.csv"
     )
