@@ -112,15 +112,16 @@ def train(
         raise typer.BadParameter("--unlabelled and --pseudo-labels belong together, without --extra.")
     changes = _changes(set_ or [])
     plan = _plan(recipe)
-    if plan is not None and published:
-        raise typer.BadParameter("A plan needs two folds or more: leave out --published-split.")
+    picked = fold_numbers(folds)
+    if plan and len(plan.recipes) > 1 and (published or (picked is not None and len(set(picked)) < 2)):
+        raise typer.BadParameter("An ensemble is scored in nested folds: a plan needs two or more.")
     plan = plan.replace(**changes) if plan else None
     recipes = plan.recipes if plan else (read_recipe(recipe).replace(**changes),)
     metadata_only = not any(chosen.uses_images for chosen in recipes)
     dataset = load_all(
         source, data, "train", images, missing_images, extra_images, metadata_only, also, overlaps, positive
     )
-    dataset, wanted = _folded(dataset, fold_numbers(folds), published, folds_file, group, n_folds, fold_seed)
+    dataset, wanted = _folded(dataset, picked, published, folds_file, group, n_folds, fold_seed)
     option, split = ("--unlabelled", "test") if unlabelled else ("--extra", "train")
     further = load_further(unlabelled or extra, split, missing_images, extra_images, metadata_only, option)
     screen = Console(stderr=True, highlight=False, soft_wrap=True) if as_json else console

@@ -39,8 +39,8 @@ def get_recipe(name: str) -> Recipe:
     """
     if name not in _RECIPES:
         wanted = str(name)
-        begun = [known for known in _RECIPES if wanted and known.startswith(wanted)]
-        near = begun or difflib.get_close_matches(wanted, _RECIPES, n=1)
+        begun = [known for known in _SYSTEM_OF if wanted and known.startswith(wanted)]
+        near = begun or difflib.get_close_matches(wanted, _SYSTEM_OF, n=1)
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
         if wanted in PLANS:
             hint = f" It is a plan of {' and '.join(PLANS[wanted])}."

@@ -112,6 +112,8 @@ def test_a_plan_by_its_name_and_a_field_changed_in_every_member():
         mf.get_plan("best")
     with pytest.raises(RecipeError, match="It is a plan of best-ham10000 and best-ham10000-additive-240"):
         mf.get_recipe("best-ham10000-ensemble")
+    with pytest.raises(RecipeError, match=r"Did you mean best-ham10000-ensemble\?"):
+        mf.get_recipe("best-ham10000-ensembel")
 
 
 def test_how_members_are_combined_is_one_of_two_words(tmp_path):

@@ -112,12 +112,11 @@ def test_weights_need_two_folds(folded, trained, shell, data, tmp_path):
     for folds in ([0], [1, 1]):
         with pytest.raises(RunError, match=r"needs two or more\. Received: folds=\["):
             mf.train_plan(plan_of([1, 2]), folded, out=tmp_path / "out", folds=folds, on_event=print)
-    (tmp_path / "plan.toml").write_text('[[members]]\nrecipe = "metadata-tiny"\n')
-    code, _, err = shell(
-        "train", tmp_path / "plan.toml", "--data", data, "--out", tmp_path / "out", "--published-split"
-    )
-    assert code == 2
-    assert "two folds or more: leave out --published-split" in " ".join(err.replace("│", " ").split())
+    (tmp_path / "plan.toml").write_text('[[members]]\nrecipe = "metadata-tiny"\nseeds = [0, 1]\n')
+    for option in (["--folds", "0"], ["--folds", "1,1"], ["--published-split"]):
+        code, _, err = shell("train", tmp_path / "plan.toml", "--data", data, "--out", tmp_path / "out", *option)
+        assert code == 2
+        assert "a plan needs two or more" in " ".join(err.replace("│", " ").split())
     assert not trained
     assert not (tmp_path / "out").exists()
 
