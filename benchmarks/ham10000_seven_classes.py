@@ -25,15 +25,14 @@ import melanomafusion as mf
 from melanomafusion.atomic import write_json
 from melanomafusion.recipes.catalogue import PLANS
 
+FIELDS = ["sex", "age_approx", "anatom_site_general_challenge"]
+
 
 class Folds(NamedTuple):
     """Some folds of several; of 1, one network learns from all training lesions."""
 
     trained: tuple[int, ...]
     of: int
-
-
-FIELDS = ["sex", "age_approx", "anatom_site_general_challenge"]
 
 
 def figures(scores: pd.DataFrame, test: mf.Dataset, classes: tuple[str, ...]) -> dict:

@@ -209,5 +209,7 @@ def find_bundles(path: str | Path) -> list[Path]:
     folds = [p for p in path.glob("fold-*/bundle") if p.parent.name.removeprefix("fold-").isdigit()]
     found = sorted(folds, key=lambda p: int(p.parent.name.removeprefix("fold-")))
     if not found:
-        raise BundleError(f"{path} is neither a bundle nor a run with trained folds (fold-0/bundle, …).")
+        plan = path / "ensemble"  # the folder of a plan's runs
+        hint = f" It holds an ensemble: name {plan}." if (plan / "ensemble.json").is_file() else ""
+        raise BundleError(f"{path} is neither a bundle nor a run with trained folds (fold-0/bundle, …).{hint}")
     return found

@@ -23,9 +23,9 @@ class EnsemblePlan:
 
     Attributes:
         recipes: the members; a recipe with several seeds is as many of them. Names tell them apart.
+        stop_below: train no further member once the last one raised the AUC of the ensemble by less; None trains all.
         combine: "weights" found on the out-of-fold scores, or "mean", which needs no score to be fitted on: for few
             folds or members that are worth the same.
-        stop_below: train no further member once the last one raised the AUC of the ensemble by less; None trains all.
     """
 
     recipes: tuple[Recipe, ...]

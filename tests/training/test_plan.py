@@ -187,5 +187,9 @@ def test_a_plan_of_several_classes_scores_each_of_them(data, tmp_path, in_this_p
         "submit", tmp_path / "out" / "ensemble", "--test", data, "--classes", "--out", tmp_path / "scores.csv"
     )
     assert (code, err) == (0, "")
+    code, _, err = shell("submit", tmp_path / "out", "--test", data, "--out", tmp_path / "none.csv")
+    assert code == 1
+    assert f"It holds an ensemble: name {tmp_path / 'out' / 'ensemble'}" in err
+    assert not (tmp_path / "none.csv").exists()
     written = pd.read_csv(tmp_path / "scores.csv").set_index("image_name").loc[together.image_names]
     np.testing.assert_allclose(written[["score", *columns]], together.frame[["score", *columns]], rtol=1e-12)
